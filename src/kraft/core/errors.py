@@ -1,0 +1,43 @@
+"""Errors that a user can act on.
+
+Every message says what was expected, what came and what to do about it. The command line prints
+the message without a traceback; library code raises these and never exits.
+"""
+
+from __future__ import annotations
+
+
+class KraftError(Exception):
+    """Base of every error that kraft raises on purpose."""
+
+
+class DataError(KraftError, ValueError):
+    """Reference data that cannot be read or cannot be trained on."""
+
+
+class UnitError(DataError):
+    """A unit that is missing, unknown or inconsistent."""
+
+
+class ModelFileError(KraftError, ValueError):
+    """A model file that cannot be read, is damaged or is of an unknown version."""
+
+
+class GeometryError(KraftError, ValueError):
+    """A geometry that does not fit the model: other atoms, another order, a wrong shape."""
+
+
+class OptionError(KraftError, ValueError):
+    """An option outside the values it can take."""
+
+
+class MemoryLimitError(KraftError, MemoryError):
+    """A computation that would need more memory than it may use; raised before it starts."""
+
+
+class SolverError(KraftError, ArithmeticError):
+    """A linear system that could not be solved to the accuracy that a model needs."""
+
+
+class SymmetryError(KraftError, ValueError):
+    """Permutations that are malformed, do not fit the molecule or do not form a group."""

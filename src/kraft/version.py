@@ -1,0 +1,3 @@
+"""The version of kraft."""
+
+__version__ = "0.1.0"
