@@ -1,0 +1,136 @@
+"""Time sgdml's predictions on both of its paths; runs in sgdml's environment.
+
+Request
+    ``model``: sgdml ``.npz``; ``positions``: ``.npz`` with ``positions`` (B, N, 3) in Å;
+    ``batch_sizes`` (default [1, 64]); ``processes`` (default: as many as ``threads`` allows, 2);
+    ``min_seconds`` (default 1.0) measured per figure; ``calculator_steps`` (default 0): steps of
+    velocity Verlet with sgdml's ASE calculator, timed from the second on.
+
+Answer
+    ``microseconds_per_geometry``: for every batch size the best times per geometry of
+    ``numpy_default`` (the predictor as constructed), ``numpy_prepared`` (after
+    ``prepare_parallel``, as sgdml recommends), ``numpy_best`` (the best of a sweep over workers,
+    chunks and bulk mode, beyond what sgdml itself would find), ``torch`` (``use_torch=True``)
+    and ``fastest`` (the smallest of them, the figure to compare with); ``settings``: what
+    ``numpy_prepared`` and ``numpy_best`` used; ``predictions``: path of the energies and forces of
+    the first batch when ``predictions`` is asked for; ``calculator_microseconds`` per MD step.
+
+``prepare_parallel`` keeps its findings in a file inside the sgdml package, keyed without the
+number of permutations. That cache is switched off here: every run finds its settings afresh.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from exchange import best_time, serve
+from sgdml.predict import GDMLPredict
+
+CHUNKS = (1, 10, 50, 100, 250, None)  # training points at once; None: all
+
+
+def main(request: dict[str, Any]) -> dict[str, Any]:
+    GDMLPredict._load_cached_bmark_result = lambda *_: None
+    GDMLPredict._save_cached_bmark_result = lambda *_: None
+    with np.load(request["model"], allow_pickle=True) as archive:
+        model = {key: archive[key] for key in archive.files}
+    with np.load(request["positions"]) as archive:
+        positions = archive["positions"]
+    positions = positions.reshape(len(positions), -1)
+    processes = int(request.get("processes", 2))
+    min_seconds = float(request.get("min_seconds", 1.0))
+
+    times: dict[str, dict[str, float]] = {}
+    settings: dict[str, Any] = {}
+    for size in request.get("batch_sizes", [1, 64]):
+        if size > len(positions):
+            raise ValueError(f"a batch of {size} was asked for but {len(positions)} positions came")
+        row, used = measure(model, positions[:size], processes, min_seconds)
+        times[str(size)], settings[str(size)] = row, used
+    answer: dict[str, Any] = {
+        "microseconds_per_geometry": times,
+        "settings": settings,
+        "torch_threads": torch.get_num_threads(),
+    }
+    if request.get("predictions"):
+        energies, forces = GDMLPredict(model, max_processes=1).predict(positions)
+        np.savez(request["predictions"], energies=energies, forces=forces)
+        answer["predictions"] = request["predictions"]
+    if request.get("calculator_steps"):
+        answer["calculator_microseconds"] = calculator_time(request, model["z"], positions[0])
+    return answer
+
+
+def measure(
+    model: dict[str, Any], batch: np.ndarray, processes: int, min_seconds: float
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Time one batch size on every path: microseconds per geometry, and the settings found."""
+
+    def timed(predictor: GDMLPredict, seconds: float = min_seconds) -> float:
+        best = best_time(lambda: predictor.predict(batch), min_seconds=seconds)["best"]
+        return 1e6 * best / len(batch)
+
+    predictor = GDMLPredict(model, max_processes=processes)
+    row = {"numpy_default": timed(predictor)}
+    predictor.prepare_parallel(n_bulk=len(batch), n_reps=3)
+    row["numpy_prepared"] = timed(predictor)
+    used = {"numpy_prepared": current_settings(predictor)}
+
+    row["numpy_best"] = np.inf
+    workers = range(processes + 1)
+    bulk = (False, True) if len(batch) > 1 else (False,)
+    for count, in_bulk in product(workers, bulk):
+        if in_bulk and count == 0:
+            continue
+        predictor._set_bulk_mp(in_bulk)
+        predictor._set_num_workers(count, force_reset=True)
+        for chunk in CHUNKS:
+            predictor._set_chunk_size(chunk)
+            found = timed(predictor, min_seconds / 5)
+            if found < row["numpy_best"]:
+                row["numpy_best"] = found
+                used["numpy_best"] = current_settings(predictor)
+    del predictor
+
+    try:
+        row["torch"] = timed(GDMLPredict(model, max_processes=processes, use_torch=True))
+    except TypeError as error:  # sgdml 1.0.3 cannot load energy constraints on this path
+        used["torch"] = f"failed: {error}"
+    row["fastest"] = min(row.values())
+    return row, used
+
+
+def current_settings(predictor: GDMLPredict) -> dict[str, Any]:
+    """Return the parallel settings a predictor has now."""
+    return {
+        "workers": predictor.num_workers,
+        "chunk": int(predictor.chunk_size),
+        "bulk": bool(predictor.bulk_mp),
+    }
+
+
+def calculator_time(request: dict[str, Any], numbers: np.ndarray, start: np.ndarray) -> float:
+    """Best time in microseconds of an MD step with sgdml's ASE calculator, either path."""
+    from ase import Atoms, units
+    from ase.md.verlet import VelocityVerlet
+    from sgdml.intf.ase_calc import SGDMLCalculator
+
+    best = np.inf
+    for use_torch in (False, True):
+        atoms = Atoms(numbers.astype(int), positions=start.reshape(-1, 3))
+        atoms.calc = SGDMLCalculator(request["model"], use_torch=use_torch)
+        dynamics = VelocityVerlet(atoms, 0.01 * units.fs)
+        dynamics.run(1)
+        for _ in range(int(request["calculator_steps"])):
+            begin = time.perf_counter()
+            dynamics.run(1)
+            best = min(best, time.perf_counter() - begin)
+    return 1e6 * best
+
+
+if __name__ == "__main__":
+    serve(main)
