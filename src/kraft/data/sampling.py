@@ -210,7 +210,7 @@ def _bins(values: FloatArray, n: int) -> IntArray:
 def _quota(counts: IntArray, n: int) -> IntArray:
     """Return how many of the sample each bin gives: proportional, at least 1 where possible."""
     share = counts / counts.sum() * n
-    quota = np.floor(share).astype(np.int64)
+    quota: IntArray = np.floor(share).astype(np.int64)
     if n >= len(counts):
         quota = np.maximum(quota, 1)
     while quota.sum() != n:

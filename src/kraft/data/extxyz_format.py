@@ -1,0 +1,81 @@
+"""Extended XYZ as kraft writes it: every digit, and the units in the comment line.
+
+ASE's own writer keeps eight decimals; this one writes the shortest text that reads back as the same
+number, so a file written and read is the dataset it was.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from kraft.core.files import atomic_path
+from kraft.data.dataset import Dataset
+from kraft.data.units import Units
+
+_ASCII_LENGTH = {"Å": "Ang"}
+
+
+def write_extxyz(
+    dataset: Dataset, path: str | os.PathLike[str], units: Units | None = None
+) -> None:
+    """Write ``dataset`` as extended XYZ with ``energy``, ``forces`` and the units of both.
+
+    Parameters
+    ----------
+    dataset
+        What to write.
+    path
+        Where to; the file appears whole or not at all.
+    units
+        Units in the file; by default eV and Å, which is what ASE takes the numbers for.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
+    units = units or Units()
+    symbols = [chemical_symbols[number] for number in dataset.atomic_numbers]
+    positions = dataset.positions / units.length_factor
+    forces = dataset.forces / units.force_factor
+    energies = None if dataset.energies is None else dataset.energies / units.energy_factor
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        for index in range(len(dataset)):
+            energy = None if energies is None else float(energies[index])
+            rows = np.concatenate([positions[index], forces[index]], axis=1).tolist()
+            lines = [str(dataset.n_atoms), _comment(dataset, units, energy, first=index == 0)]
+            lines += [
+                f"{symbol} {' '.join(map(repr, row))}"
+                for symbol, row in zip(symbols, rows, strict=True)
+            ]
+            handle.write("\n".join(lines) + "\n")
+
+
+def _comment(dataset: Dataset, units: Units, energy: float | None, *, first: bool) -> str:
+    """Return the second line of a frame; name and theory stand in the first frame only."""
+    parts = []
+    if dataset.cell is not None:
+        vectors = (dataset.cell / units.length_factor).reshape(-1).tolist()
+        parts.append(f'Lattice="{" ".join(map(repr, vectors))}"')
+    parts.append("Properties=species:S:1:pos:R:3:forces:R:3")
+    if energy is not None:
+        parts.append(f"energy={energy!r}")
+    length = _ASCII_LENGTH.get(units.length, units.length)
+    parts.append(f"energy_unit={units.energy} length_unit={length}")
+    if first:
+        for key in ("name", "theory"):
+            text = _one_line(getattr(dataset.provenance, key))
+            if text:
+                parts.append(f'{key}="{text}"')
+    periodic = "F F F" if dataset.cell is None else "T T T"
+    parts.append(f'pbc="{periodic}"')
+    return " ".join(parts)
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` without what would end the value or the line."""
+    clean = text.replace('"', "'").replace("\\", "/")
+    return " ".join("".join(c if c.isprintable() else " " for c in clean).split())
