@@ -7,8 +7,9 @@ of threads, wall time from start to end, and the peak memory of the whole proces
 
 The peak is the largest sum over all processes of the tree of their PSS (proportional set size: a
 page shared by two processes counts half for each, so nothing counts twice) as ``/proc`` reports
-it every 50 ms; without ``/proc`` (macOS) only the largest single process is known
-(``max_process_bytes``).
+it, looked at every 50 ms or as often as a tenth of one core's time allows. Runs that time single
+calls should not be watched at all (``watch_memory=False``). Without ``/proc`` (macOS) only the
+largest single process is known (``max_process_bytes``).
 
 Environment variables:
 ``KRAFT_SGDML_PYTHON``, an interpreter that has sgdml already;
@@ -55,13 +56,22 @@ def sgdml_python() -> Path:
     return _make_environment("sgdml-1.0.3", SGDML_REQUIREMENTS)
 
 
-def run_peer(script: str, request: dict[str, Any], *, threads: int = 2) -> dict[str, Any]:
+def run_peer(
+    script: str, request: dict[str, Any], *, threads: int = 2, watch_memory: bool = True
+) -> dict[str, Any]:
     """Run a script of this folder in sgdml's environment; see :func:`run_measured`."""
-    return run_measured(sgdml_python(), SCRIPTS / script, request, threads=threads)
+    return run_measured(
+        sgdml_python(), SCRIPTS / script, request, threads=threads, watch_memory=watch_memory
+    )
 
 
 def run_measured(
-    python: str | Path, script: str | Path, request: dict[str, Any], *, threads: int = 2
+    python: str | Path,
+    script: str | Path,
+    request: dict[str, Any],
+    *,
+    threads: int = 2,
+    watch_memory: bool = True,
 ) -> dict[str, Any]:
     """Run ``script`` with ``python`` on a request and return its answer with what it cost.
 
@@ -75,13 +85,15 @@ def run_measured(
         Anything JSON can hold.
     threads
         Limit set in the usual variables of the linear-algebra libraries.
+    watch_memory
+        Whether to watch the memory of the process tree while it runs.
 
     Returns
     -------
     dict
         The script's answer and ``process``: ``wall_seconds``, ``peak_tree_bytes`` (sum of PSS,
-        None without ``/proc``), ``max_process_bytes`` (largest resident size of one process) and
-        ``threads``.
+        None when not watched or without ``/proc``), ``max_process_bytes`` (largest resident size of
+        one process) and ``threads``.
 
     Raises
     ------
@@ -103,7 +115,7 @@ def run_measured(
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-            watch = _MemoryWatch(process.pid)
+            watch = _MemoryWatch(process.pid if watch_memory else None)
             try:
                 _, status, usage = os.wait4(process.pid, 0)
             except BaseException:
@@ -128,26 +140,32 @@ def run_measured(
 
 
 class _MemoryWatch:
-    """Watch the memory of a process and all its descendants from a thread."""
+    """Watch the memory of a process and all its descendants from a thread; None: watch nothing."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, pid: int | None) -> None:
         self._peak = 0
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._watch, args=(pid,), daemon=True)
         self._thread.start()
 
     def stop(self) -> int | None:
-        """End the watch and return the peak in bytes (None where it cannot be known)."""
+        """End the watch and return the peak in bytes (None where it is not known)."""
         self._done.set()
         self._thread.join()
         return self._peak or None
 
-    def _watch(self) -> None:
-        if not Path("/proc/self/smaps_rollup").exists():
+    def _watch(self, pid: int | None) -> None:
+        if pid is None or not Path("/proc/self/smaps_rollup").exists():
             return
-        while not self._done.wait(POLL_SECONDS):
-            self._peak = max(self._peak, sum(map(_proportional_memory, _tree(self._pid))))
+        wait = POLL_SECONDS
+        while not self._done.wait(wait):
+            start = time.perf_counter()
+            tree = _tree(pid)
+            # The kernel walks all pages to find the PSS. It cannot exceed the sum of resident
+            # sizes, which is cheap to read, so most of the time there is no need.
+            if sum(map(_resident_memory, tree)) > self._peak:
+                self._peak = max(self._peak, sum(map(_proportional_memory, tree)))
+            wait = max(POLL_SECONDS, 10 * (time.perf_counter() - start))
 
 
 def _tree(pid: int) -> list[int]:
@@ -160,6 +178,15 @@ def _tree(pid: int) -> list[int]:
             except OSError:  # the thread or process has ended
                 continue
     return found
+
+
+def _resident_memory(pid: int) -> int:
+    """Resident size of one process in bytes, shared pages included; 0 when it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _proportional_memory(pid: int) -> int:
