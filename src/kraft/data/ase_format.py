@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import filetype
+from ase.io.formats import UnknownFileTypeError, filetype
 
 from kraft.core.errors import DataError, UnitError
 from kraft.core.typing import AnyArray, FloatArray
@@ -108,6 +108,12 @@ def _read_frames(path: Path) -> tuple[str, list[Atoms]]:
     try:
         file_format = str(filetype(str(path), read=True))
         frames = ase.io.read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
+    except UnknownFileTypeError as error:
+        raise DataError(
+            f"{path.name} is in a format that ASE does not know. Expected an sGDML .npz, an "
+            "extended XYZ file (.xyz) or another format that ASE reads; give the file the suffix "
+            "of its format."
+        ) from error
     except Exception as error:  # the readers of 80 formats raise anything
         raise DataError(
             f"ASE cannot read {path.name}: {str(error) or type(error).__name__}. Expected an "
@@ -145,7 +151,7 @@ def _collect(path: Path, frames: list[Atoms], key: str) -> tuple[list[Any], bool
     missing = np.array([index for index, entry in enumerate(found) if entry is None])
     if len(missing):
         raise DataError(
-            f"{path.name}: {frame_list(missing)} of {len(frames)} have no {key!r}, the others do. "
+            f"{path.name}: {key!r} is missing in {frame_list(missing)} out of {len(frames)}. "
             "Expected it in every frame; remove these frames or repeat their calculations."
         )
     present = [entry for entry in found if entry is not None]

@@ -57,13 +57,18 @@ def read(
     if path.suffix == _MODEL_SUFFIX:
         raise DataError(f"{path.name} is a model, not a dataset. Give a file of reference data.")
     reader = read_sgdml if path.suffix == _SGDML_SUFFIX else read_ase
-    return reader(
-        path,
-        energy_key=energy_key,
-        forces_key=forces_key,
-        energy_unit=energy_unit,
-        length_unit=length_unit,
-    )
+    try:
+        return reader(
+            path,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            energy_unit=energy_unit,
+            length_unit=length_unit,
+        )
+    except DataError as error:
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path.name}: {error}") from error
 
 
 def write(dataset: Dataset, path: str | os.PathLike[str], units: Units | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.dataset import Dataset
 
-SAME_DISTANCE = 1e-6
+SAME_DISTANCE = 1e-7
 """Frames are the same when every interatomic distance agrees to this (Å)."""
 
 _CHUNK_ELEMENTS = 2_000_000

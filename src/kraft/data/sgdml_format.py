@@ -223,7 +223,7 @@ def _units(
             )
     if implied:
         notices.append(
-            f"{path.name} names no unit of {' and '.join(implied)}: read as "
+            f"{path.name} does not name its unit of {' and '.join(implied)}: read as "
             f"{' and '.join(chosen[kind] for kind in implied)}, the convention of sGDML files. If "
             "that is wrong, give --energy-unit and --length-unit (Python: energy_unit=, "
             "length_unit=)."
