@@ -1,0 +1,194 @@
+"""The kernel matrix of a set of training geometries: assembled by blocks, or only applied.
+
+Rows come geometry by geometry: ``r`` force labels in the basis of the geometry's internal motions,
+then, with energy labels, one energy. With ``Z = J U`` and ``δ = z_i - P_q z_j``
+(`docs/theory.md`, eqs. 5-8; paper 002, eq. 5, with the sign that makes it positive):
+
+    ⟨F_i F_j⟩ = Σ_q Z_iᵀ [ -first I - second δ δᵀ ] P_q Z_j,
+    ⟨F_i E_j⟩ = -Σ_q first Z_iᵀ δ,   ⟨E_i F_j⟩ = Σ_q first δᵀ P_q Z_j,   ⟨E_i E_j⟩ = Σ_q k.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kraft.core.progress import Progress, silent
+from kraft.core.typing import IntArray
+from kraft.kernels.contraction import SymmetricContraction
+from kraft.kernels.feature_classes import feature_classes
+from kraft.kernels.geometries import ReducedGeometries
+from kraft.kernels.radial import RadialKernel
+from kraft.linalg.panels import LowerPanels
+
+TILE_ELEMENTS = 400_000
+"""Entries of the reduced Jacobians in one tile of an assembly; a few such arrays fit the cache."""
+
+
+class KernelOperator:
+    """Symmetric force kernel among training geometries, a :class:`SymmetricOperator`.
+
+    Parameters
+    ----------
+    kernel
+        The radial kernel.
+    geometries
+        The training geometries.
+    feature_permutations
+        ``(S, D)`` action of the permutation group on the features, the identity first.
+    energy_labels
+        Whether each geometry has an energy label beside its forces.
+    """
+
+    def __init__(
+        self,
+        kernel: RadialKernel,
+        geometries: ReducedGeometries,
+        feature_permutations: IntArray,
+        *,
+        energy_labels: bool = False,
+    ) -> None:
+        self.kernel = kernel
+        self.geometries = geometries
+        self.energy_labels = energy_labels
+        self._table = np.asarray(feature_permutations)
+        self._permutations = torch.as_tensor(self._table, device=geometries.basis.device)
+        self._classes = [
+            (
+                torch.as_tensor(c.features, device=self.device),
+                None if c.n_actions == len(self._table) else c.n_actions,
+                torch.as_tensor(c.actions, device=self.device),
+                torch.as_tensor(c.action_of_permutation, device=self.device),
+            )
+            for c in feature_classes(self._table)
+        ]
+
+    @property
+    def block_size(self) -> int:
+        """Labels of one geometry."""
+        return self.geometries.n_motions + int(self.energy_labels)
+
+    @property
+    def size(self) -> int:
+        """Number of labels."""
+        return len(self.geometries) * self.block_size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the entries."""
+        return self.geometries.basis.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the entries live."""
+        return self.geometries.basis.device
+
+    def split(self, vector: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Split labels or coefficients into forces ``(M, N, 3)`` and energies ``(M,)`` or None."""
+        blocks = vector.view(len(self.geometries), self.block_size)
+        forces = self.geometries.expand(blocks[:, : self.geometries.n_motions])
+        return forces, blocks[:, -1] if self.energy_labels else None
+
+    def join(self, forces: Tensor, energies: Tensor | None) -> Tensor:
+        """Stack forces ``(M, N, 3)`` and energies ``(M,)`` into one vector of labels."""
+        reduced = self.geometries.reduce(forces)
+        if self.energy_labels:
+            if energies is None:
+                raise ValueError("energy labels are on, but no energies were given")
+            reduced = torch.cat([reduced, energies[:, None]], dim=1)
+        return reduced.reshape(-1)
+
+    def expansion(self, coefficients: Tensor) -> SymmetricContraction:
+        """Return the kernel expansion with these coefficients, ready for evaluation."""
+        forces, energies = self.split(coefficients)
+        descriptor, features = self.geometries.descriptor, self.geometries.features
+        return SymmetricContraction(
+            self.kernel,
+            features.values,
+            descriptor.jacobian_product(features, forces),
+            self._table,
+            energies,
+        )
+
+    def matmul(self, vectors: Tensor) -> Tensor:
+        """Return the product with a coefficient vector ``(size,)``, matrix-free."""
+        contracted = self.expansion(vectors)(self.geometries.features.values)
+        forces = self.geometries.descriptor.jacobian_transpose_product(
+            self.geometries.features, contracted.gradients
+        )
+        return self.join(forces, contracted.energies if self.energy_labels else None)
+
+    def assemble(self, panels: LowerPanels, progress: Progress = silent) -> None:
+        """Write the lower triangle into panels made for this size and block size."""
+        n_geometries, block = len(self.geometries), self.block_size
+        entries = self.geometries.descriptor.n_features * self.geometries.n_motions
+        tile = max(1, min(128, TILE_ELEMENTS // entries))
+        for start in range(0, n_geometries, tile):
+            progress("assembling", start * start, n_geometries**2)
+            stop = min(start + tile, n_geometries)
+            jacobians = self.geometries.reduced_jacobians(slice(start, stop))
+            for column in range(stop):
+                first = max(start, column)
+                blocks = self._column(slice(first, stop), jacobians[first - start :], column)
+                panels.set_block(first * block, column * block, blocks.reshape(-1, block))
+        progress("assembling", n_geometries**2, n_geometries**2)
+
+    def to_dense(self) -> Tensor:
+        """Return the full matrix, for small systems."""
+        panels = LowerPanels(
+            self.size, block_size=self.block_size, dtype=self.dtype, device=self.device
+        )
+        self.assemble(panels)
+        return panels.to_dense()
+
+    def _column(self, rows: slice, jacobians: Tensor, column: int) -> Tensor:
+        """Return the blocks ``(T, b, b)`` of geometries ``rows`` against geometry ``column``."""
+        values = self.geometries.features.values
+        own = self.geometries.reduced_jacobians(slice(column, column + 1))[0]  # (D, r)
+        copies = own[self._permutations]  # (S, D, r)
+        differences = values[rows, None] - values[column][self._permutations]  # (T, S, D)
+        squared = differences.square().sum(dim=2)
+        value = self.kernel.derivative(0, squared) if self.energy_labels else None
+        minus_first, second = self.kernel.force_factors_(squared, torch.empty_like(squared))
+
+        left = differences @ jacobians  # (T, S, r): Z_iᵀ δ
+        right = torch.bmm(differences.transpose(0, 1), copies).transpose(0, 1)  # (T, S, r)
+        blocks = self._diagonal_part(minus_first, jacobians, own, copies)
+        blocks.baddbmm_((left * second.unsqueeze(2)).transpose(1, 2), right, alpha=-1.0)
+        if value is None:
+            return blocks
+        force_energy = torch.einsum("ts,tsr->tr", minus_first, left)
+        energy_force = -torch.einsum("ts,tsr->tr", minus_first, right)
+        top = torch.cat([blocks, force_energy.unsqueeze(2)], dim=2)
+        bottom = torch.cat([energy_force, value.sum(dim=1, keepdim=True)], dim=1)
+        return torch.cat([top, bottom.unsqueeze(1)], dim=1)
+
+    def _diagonal_part(
+        self, minus_first: Tensor, jacobians: Tensor, own: Tensor, copies: Tensor
+    ) -> Tensor:
+        """Return ``-Σ_q first Z_iᵀ P_q Z_j``, class by class of features."""
+        n_rows, n_features, n_motions = jacobians.shape
+        total: Tensor | None = None
+        for features, n_actions, actions, action_of_permutation in self._classes:
+            every = len(features) == n_features
+            left = jacobians if every else jacobians[:, features]
+            if n_actions == 1:
+                part = (left.transpose(1, 2).reshape(-1, len(features)) @ own[features]).view(
+                    n_rows, n_motions, n_motions
+                )
+                part *= minus_first.sum(dim=1).view(-1, 1, 1)
+            else:
+                weights, moved = minus_first, copies if every else copies[:, features]
+                if n_actions is not None:
+                    weights = minus_first.new_zeros(n_rows, n_actions)
+                    weights.index_add_(1, action_of_permutation, minus_first)
+                    moved = own[actions]
+                mixed = weights @ moved.reshape(len(moved), -1)
+                part = torch.bmm(
+                    left.transpose(1, 2), mixed.view(n_rows, len(features), n_motions)
+                )
+            total = part if total is None else total.add_(part)
+        if total is None:
+            raise AssertionError("a molecule has at least one feature")
+        return total

@@ -1,0 +1,158 @@
+"""A symmetric matrix stored as the block columns of its lower triangle, and its Cholesky factor.
+
+Storing block columns ("panels") of the lower triangle takes half the memory of the full matrix, and
+a factorisation panel by panel runs at the speed of matrix products, in place, can report progress
+and can be interrupted between panels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kraft.core.progress import Progress, silent
+
+PANEL_WIDTH = 1024
+"""Columns in a panel: wide enough for full speed, narrow enough to waste little of the triangle."""
+
+
+class NotPositiveDefiniteError(ArithmeticError):
+    """A factorisation met a pivot that is not positive; the panels are spoiled."""
+
+
+class LowerPanels:
+    """Lower triangle of a symmetric ``size × size`` matrix, in block columns.
+
+    Panel ``k`` holds the rows from ``starts[k]`` to the end; entries of its leading square above the
+    diagonal are not used.
+
+    Parameters
+    ----------
+    size
+        Number of rows.
+    block_size
+        Panel boundaries are multiples of this.
+    dtype, device
+        Of the entries.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        block_size: int = 1,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.size = size
+        self.width = panel_width(block_size)
+        self.starts = list(range(0, size, self.width))
+        self.panels = [
+            torch.zeros(size - start, min(self.width, size - start), dtype=dtype, device=device)
+            for start in self.starts
+        ]
+
+    def set_block(self, row: int, column: int, block: Tensor) -> None:
+        """Write ``block`` at ``(row, column)``; its columns lie in one panel, its rows below it."""
+        index = column // self.width
+        start = self.starts[index]
+        height, width = block.shape
+        panel = self.panels[index]
+        panel[row - start : row - start + height, column - start : column - start + width] = block
+
+    def add_to_diagonal(self, values: Tensor | float) -> None:
+        """Add a number, or one number a row, to the diagonal."""
+        for start, panel in zip(self.starts, self.panels, strict=True):
+            diagonal = panel.diagonal()
+            diagonal += (
+                values[start : start + len(diagonal)] if isinstance(values, Tensor) else values
+            )
+
+    def diagonal(self) -> Tensor:
+        """Return a copy of the diagonal."""
+        return torch.cat([panel.diagonal() for panel in self.panels])
+
+    def to_dense(self) -> Tensor:
+        """Return the full symmetric matrix: for small ones."""
+        first = self.panels[0]
+        dense = torch.zeros(self.size, self.size, dtype=first.dtype, device=first.device)
+        for start, panel in zip(self.starts, self.panels, strict=True):
+            dense[start:, start : start + panel.shape[1]] = panel
+        return dense.tril() + dense.tril(-1).T
+
+    def factorize_(self, progress: Progress = silent) -> PanelCholesky:
+        """Replace the matrix by its Cholesky factor ``L``, right-looking, and return that.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            When the matrix is not numerically positive definite; the panels are then spoiled.
+        """
+        total = sum(len(panel) ** 2 for panel in self.panels)
+        done = 0
+        for index, panel in enumerate(self.panels):
+            progress("factorizing", done, total)
+            width = panel.shape[1]
+            factor, info = torch.linalg.cholesky_ex(panel[:width])
+            if int(info) != 0:
+                raise NotPositiveDefiniteError(
+                    f"pivot {self.starts[index] + int(info)} of {self.size} is not positive"
+                )
+            panel[:width] = factor
+            below = panel[width:]
+            if len(below):
+                below.copy_(
+                    torch.linalg.solve_triangular(factor.T, below, upper=True, left=False)
+                )
+            for later in range(index + 1, len(self.panels)):
+                offset = self.starts[later] - self.starts[index]
+                rows = panel[offset:]
+                target = self.panels[later]
+                target.addmm_(rows, rows[: target.shape[1]].T, alpha=-1.0)
+            done += len(panel) ** 2
+        progress("factorizing", total, total)
+        return PanelCholesky(self)
+
+
+class PanelCholesky:
+    """A Cholesky factor stored in panels; made by :meth:`LowerPanels.factorize_`."""
+
+    def __init__(self, factor: LowerPanels) -> None:
+        self._factor = factor
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return self._factor.size
+
+    def log_determinant(self) -> float:
+        """Return the logarithm of the determinant of the factorized matrix."""
+        return float(2.0 * self._factor.diagonal().log().sum())
+
+    def solve(self, right_hand_side: Tensor) -> Tensor:
+        """Return ``A⁻¹ b`` for ``b`` of shape ``(size,)`` or ``(size, C)``."""
+        vector = right_hand_side.ndim == 1
+        solution = right_hand_side.clone().reshape(self.size, -1)
+        pairs = list(zip(self._factor.starts, self._factor.panels, strict=True))
+        for start, panel in pairs:
+            width = panel.shape[1]
+            rows = solution[start : start + width]
+            rows.copy_(torch.linalg.solve_triangular(panel[:width].tril(), rows, upper=False))
+            solution[start + width :].addmm_(panel[width:], rows, alpha=-1.0)
+        for start, panel in reversed(pairs):
+            width = panel.shape[1]
+            rows = solution[start : start + width]
+            rows.addmm_(panel[width:].T, solution[start + width :], alpha=-1.0)
+            rows.copy_(torch.linalg.solve_triangular(panel[:width].tril().T, rows, upper=True))
+        return solution.reshape(-1) if vector else solution
+
+
+def panel_width(block_size: int) -> int:
+    """Return the panel width: the multiple of ``block_size`` nearest above the target."""
+    return block_size * -(-PANEL_WIDTH // block_size)
+
+
+def panel_entries(size: int, block_size: int) -> int:
+    """Return how many numbers the panels of a matrix hold, known before they are allocated."""
+    width = panel_width(block_size)
+    return sum((size - start) * min(width, size - start) for start in range(0, size, width))
