@@ -7,7 +7,8 @@ of threads, wall time from start to end, and the peak memory of the whole proces
 
 The peak is the largest sum over all processes of the tree of their PSS (proportional set size: a
 page shared by two processes counts half for each, so nothing counts twice) as ``/proc`` reports
-it, looked at every 50 ms or as often as a tenth of one core's time allows. Runs that time single
+it, looked at every 50 ms or as often as a tenth of one core's time allows. Pages of libraries
+that programs outside the tree use too count for less, some tens of MB. Runs that time single
 calls should not be watched at all (``watch_memory=False``). Without ``/proc`` (macOS) only the
 largest single process is known (``max_process_bytes``).
 

@@ -2,20 +2,22 @@
 
 Request
     ``model``: sgdml ``.npz``; ``positions``: ``.npz`` with ``positions`` (B, N, 3) in Å;
-    ``batch_sizes`` (default [1, 64]); ``processes`` (default: as many as ``threads`` allows, 2);
-    ``min_seconds`` (default 1.0) measured per figure; ``calculator_steps`` (default 0): steps of
-    velocity Verlet with sgdml's ASE calculator, timed from the second on.
+    ``batch_sizes`` (default [1, 64]); ``processes`` (default 2); ``min_seconds`` (default 1.0)
+    measured per figure; ``calculator_steps`` (default 0): steps of velocity Verlet with sgdml's
+    ASE calculator, timed from the second on; ``predictions`` (optional): a path to write to.
 
 Answer
     ``microseconds_per_geometry``: for every batch size the best times per geometry of
-    ``numpy_default`` (the predictor as constructed), ``numpy_prepared`` (after
-    ``prepare_parallel``, as sgdml recommends), ``numpy_best`` (the best of a sweep over workers,
-    chunks and bulk mode, beyond what sgdml itself would find), ``torch`` (``use_torch=True``)
-    and ``fastest`` (the smallest of them, the figure to compare with); for batches also
-    ``one_by_one``, the faster path called for one geometry at a time, which sgdml's batches do
-    not always beat, and ``fastest_or_one_by_one``; ``settings``: what ``numpy_prepared`` and
-    ``numpy_best`` used; ``predictions``: path of the energies and forces of all positions when
-    the request names one; ``calculator_microseconds``: per MD step, ``numpy`` and ``torch``.
+    ``numpy_default`` (the predictor as constructed), ``numpy_one_process`` (constructed with
+    ``max_processes=1``), ``numpy_prepared`` (after ``prepare_parallel``, as sgdml recommends),
+    ``torch`` (``use_torch=True``) and ``numpy_best`` (the best of a sweep over workers, chunks
+    and bulk mode through private methods, beyond what sgdml finds by itself); ``documented`` is
+    the smallest of the first four, what a user of sgdml can have, and ``fastest`` the smallest of
+    all. For batches also ``one_by_one``, the faster path called for one geometry at a time, which
+    sgdml's batches do not always beat, and ``fastest_or_one_by_one``.
+    ``settings``: what ``numpy_prepared`` and ``numpy_best`` used.
+    ``predictions``: path of the energies and forces of all positions when the request names one.
+    ``calculator_microseconds``: per MD step, ``numpy`` and ``torch``.
 
 ``prepare_parallel`` keeps its findings in a file inside the sgdml package, keyed without the
 number of permutations. That cache is switched off here: every run finds its settings afresh.
@@ -24,7 +26,6 @@ number of permutations. That cache is switched off here: every run finds its set
 from __future__ import annotations
 
 import time
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ import torch
 from exchange import best_time, serve
 from sgdml.predict import GDMLPredict
 
-CHUNKS = (1, 10, 50, 100, 250, None)  # training points at once; None: all
+CHUNKS = (None, 200, 50, 10)  # training points at once; None: all
 
 
 def main(request: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         np.savez(request["predictions"], energies=energies, forces=forces)
         answer["predictions"] = request["predictions"]
     if request.get("calculator_steps"):
-        answer["calculator_microseconds"] = calculator_times(request, model["z"], positions[0])
+        answer["calculator_microseconds"] = calculator_times(request, model, positions[0])
     return answer
 
 
@@ -72,43 +73,54 @@ def measure(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Time one batch size on every path: microseconds per geometry, and the settings found."""
 
-    def timed(predictor: GDMLPredict, seconds: float = min_seconds) -> float:
-        best = best_time(lambda: predictor.predict(batch), min_seconds=seconds)["best"]
+    def timed(predictor: GDMLPredict, repeats: int = 5, seconds: float = min_seconds) -> float:
+        best = best_time(
+            lambda: predictor.predict(batch), min_seconds=seconds, min_repeats=repeats
+        )["best"]
         return 1e6 * best / len(batch)
 
     predictor = GDMLPredict(model, max_processes=processes)
-    row = {"numpy_default": timed(predictor)}
-    predictor.prepare_parallel(n_bulk=len(batch), n_reps=3)
+    alone = GDMLPredict(model, max_processes=1)
+    row = {"numpy_default": timed(predictor), "numpy_one_process": timed(alone)}
+    slow = row["numpy_default"] * len(batch) > 3e5
+    predictor.prepare_parallel(n_bulk=len(batch), n_reps=1 if slow else 3)
     row["numpy_prepared"] = timed(predictor)
     used = {"numpy_prepared": current_settings(predictor)}
 
     row["numpy_best"] = np.inf
-    workers = range(processes + 1)
-    bulk = (False, True) if len(batch) > 1 else (False,)
-    for count, in_bulk in product(workers, bulk):
-        if in_bulk and count == 0:
-            continue
+    for count, in_bulk in layouts(processes, len(batch)):
         predictor._set_bulk_mp(in_bulk)
         predictor._set_num_workers(count, force_reset=True)
         for chunk in CHUNKS:
             predictor._set_chunk_size(chunk)
-            found = timed(predictor, min_seconds / 5)
+            found = timed(predictor, 1, min_seconds / 5)
             if found < row["numpy_best"]:
                 row["numpy_best"] = found
                 used["numpy_best"] = current_settings(predictor)
+            elif found > 2 * row["numpy_best"]:
+                break
     del predictor
 
-    predictors = [GDMLPredict(model, max_processes=1)]  # no worker: the best for one geometry
+    predictors = [alone]
     try:
         predictors.append(GDMLPredict(model, max_processes=processes, use_torch=True))
         row["torch"] = timed(predictors[-1])
     except TypeError as error:  # sgdml 1.0.3 cannot load energy constraints on this path
         used["torch"] = f"failed: {error}"
-    row["fastest"] = min(row.values())
+    row["documented"] = min(value for key, value in row.items() if key != "numpy_best")
+    row["fastest"] = min(row["documented"], row["numpy_best"])
     if len(batch) > 1:
         row["one_by_one"] = min(one_by_one(p, batch, min_seconds) for p in predictors)
         row["fastest_or_one_by_one"] = min(row["fastest"], row["one_by_one"])
     return row, used
+
+
+def layouts(processes: int, batch_size: int) -> list[tuple[int, bool]]:
+    """Return the worker layouts to try: (number of workers, one geometry per worker)."""
+    found = [(0, False), (processes, False)]
+    if batch_size > 1:
+        found += [(processes, True), (1, True)]
+    return found
 
 
 def one_by_one(predictor: GDMLPredict, batch: np.ndarray, min_seconds: float) -> float:
@@ -129,7 +141,7 @@ def current_settings(predictor: GDMLPredict) -> dict[str, Any]:
 
 
 def calculator_times(
-    request: dict[str, Any], numbers: np.ndarray, start: np.ndarray
+    request: dict[str, Any], model: dict[str, Any], start: np.ndarray
 ) -> dict[str, float]:
     """Best time of an MD step with sgdml's ASE calculator on each path, in microseconds."""
     from ase import Atoms, units
@@ -137,8 +149,8 @@ def calculator_times(
     from sgdml.intf.ase_calc import SGDMLCalculator
 
     times = {}
-    for path in ("numpy", "torch"):
-        atoms = Atoms(numbers.astype(int), positions=start.reshape(-1, 3))
+    for path in ("numpy",) if "alphas_E" in model else ("numpy", "torch"):
+        atoms = Atoms(model["z"].astype(int), positions=start.reshape(-1, 3))
         atoms.calc = SGDMLCalculator(request["model"], use_torch=path == "torch")
         dynamics = VelocityVerlet(atoms, 0.01 * units.fs)
         dynamics.run(1)
