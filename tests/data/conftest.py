@@ -13,7 +13,7 @@ from kraft.data import Dataset, Units
 BENT = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0], [0.1, 0.2, 1.4]])
 
 
-def spring_labels(positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+def label_springs(positions: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return energies (eV) and forces (eV/Å) of springs between all pairs of atoms."""
     first, second = np.triu_indices(positions.shape[1], 1)
     rest = np.linalg.norm(BENT[first] - BENT[second], axis=1)
@@ -34,7 +34,7 @@ def make_springs(n_frames: int = 200, seed: int = 0, spread: float = 0.05) -> Da
     positions = BENT + spread * rng.normal(size=(n_frames, 4, 3))
     rotations = np.linalg.qr(rng.normal(size=(n_frames, 3, 3)))[0]
     positions = positions @ rotations + rng.normal(size=(n_frames, 1, 3))
-    energies, forces = spring_labels(positions)
+    energies, forces = label_springs(positions)
     return Dataset([8, 1, 1, 6], positions, forces, energies - 500.0, units=Units("kcal/mol"))
 
 
@@ -46,3 +46,8 @@ def springs() -> Dataset:
 @pytest.fixture
 def spring_maker() -> Callable[..., Dataset]:
     return make_springs
+
+
+@pytest.fixture
+def spring_labels() -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    return label_springs

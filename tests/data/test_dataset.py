@@ -42,7 +42,10 @@ def test_symbols_are_taken() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"positions": H2[:, :1]}, r"Expected positions of shape \(frames, 2, 3\).*got \(1, 1, 3\)"),
+        (
+            {"positions": H2[:, :1]},
+            r"Expected positions of shape \(frames, 2, 3\).*got \(1, 1, 3\)",
+        ),
         ({"forces": np.zeros((2, 2, 3))}, "1 frames of positions but 2 of forces"),
         ({"forces": np.zeros((1, 2, 2))}, "Expected forces of shape"),
         ({"forces": [[1], [1, 2]]}, "rectangular array"),

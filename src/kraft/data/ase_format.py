@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -107,7 +108,7 @@ def _read_frames(path: Path) -> tuple[str, list[Atoms]]:
         raise DataError(f"{path.name} is empty. Expected geometries with forces.")
     try:
         file_format = str(filetype(str(path), read=True))
-        frames = ase.io.read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
+        frames = _parse(path, file_format)
     except UnknownFileTypeError as error:
         raise DataError(
             f"{path.name} is in a format that ASE does not know. Expected an sGDML .npz, an "
@@ -122,7 +123,17 @@ def _read_frames(path: Path) -> tuple[str, list[Atoms]]:
         ) from error
     if not frames:
         raise DataError(f"{path.name} holds no frames. Expected geometries with forces.")
-    return file_format, list(frames)
+    return file_format, frames
+
+
+def _parse(path: Path, file_format: str) -> list[Atoms]:
+    """Return the frames; of a database row also what it holds beside results."""
+    if file_format in ("db", "json"):
+        connect: Any = ase.db.connect  # untyped in ASE
+        with connect(str(path), type=file_format) as database:
+            return [row.toatoms(add_additional_information=True) for row in database.select()]
+    found = ase.io.read(str(path), index=":", format=file_format, do_not_split_by_at_sign=True)
+    return list(found)
 
 
 def _find(atoms: Atoms, key: str) -> _Found | None:

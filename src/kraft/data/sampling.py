@@ -199,8 +199,11 @@ def _bins(values: FloatArray, n: int) -> IntArray:
     low, high = float(values.min()), float(values.max())
     upper, lower = np.percentile(values, [75, 25])
     width = 2.0 * (upper - lower) / np.cbrt(n)
-    n_bins = int(np.ceil(min((high - low) / width, n))) if width > 0 else 1
-    n_bins = max(1, min(n_bins, n // 2))
+    most = max(1, n // 2)
+    if width <= 0:
+        n_bins = 1
+    else:
+        n_bins = most if high - low >= most * width else int(np.ceil((high - low) / width))
     if n_bins == 1:
         return np.zeros(len(values), dtype=np.int64)
     scaled = (values - low) / (high - low) * n_bins
