@@ -13,11 +13,11 @@ from kraft.core.progress import Progress, silent
 from kraft.core.random import generator
 from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.symmetry.assembly import SAFETY_LIMIT, Assembly, assemble, largest_subgroup
-from kraft.symmetry.candidates import MIN_INSIDE, Candidates, judge
+from kraft.symmetry.candidates import Candidates, judge
 from kraft.symmetry.distances import distance_matrices
 from kraft.symmetry.group import cycles
 from kraft.symmetry.isometries import isometries
-from kraft.symmetry.matching import match_pairs
+from kraft.symmetry.matching import choose_pairs, match_pairs
 from kraft.symmetry.orbits import atom_orbits
 from kraft.symmetry.result import GeneratorEvidence, Rejection, StageTime, SymmetryResult
 from kraft.symmetry.synchronization import synchronize
@@ -27,9 +27,12 @@ MAX_GEOMETRIES = 200
 EXACT_TOLERANCE = 0.02
 """Å: a geometry with all distances this close after a permutation is itself under it."""
 
-_PAIR_ENTRIES = 2e7
+_PAIR_ENTRIES = 1e7
+_MIN_PAIRS = 1000
+_MANY_PAIRS = 500
 _REGION_ENTRIES = 1e7
-_N_EXACT = 3
+_EXACT_ENTRIES = 5e5
+_MIN_INSIDE_SPANNED = 0.9
 _N_PROBES = 24
 _MAX_PROBED = 512
 
@@ -63,15 +66,22 @@ class _Sample:
         return np.unique(spaced.astype(np.int64))
 
     def visited(self, permutations: IntArray) -> AnyArray:
-        """Tell ``(P,)`` which permutations take one of some geometries into the region."""
+        """Tell ``(P,)`` which permutations take one of some geometries into the region, or near it.
+
+        Meant for products of symmetries, which are symmetries too even when this sample does not
+        happen to show them: the distances may leave their ranges more often than in
+        `kraft.symmetry.candidates.judge`.
+        """
         probed = np.ones(len(permutations), dtype=bool)
         step = max(1, len(permutations) // _MAX_PROBED)
         probes = self.probes
         for number in range(0, len(permutations), step):
             rows = np.repeat(permutations[number][None], len(probes), axis=0)
-            inside = self.region.fraction_inside(self.distances[probes], rows) >= MIN_INSIDE
+            inside = (
+                self.region.fraction_inside(self.distances[probes], rows) >= _MIN_INSIDE_SPANNED
+            )
             upright = self.region.keeps_handedness(self.positions[probes], rows, self.cell)
-            probed[number] = (inside & upright).any()
+            probed[number] = ((inside >= _MIN_INSIDE_SPANNED) & upright).any()
         return probed
 
 
@@ -110,8 +120,8 @@ def find_permutations(
         An upper bound for the number of permutations: of a larger group, the largest subgroup
         found within the bound is returned, with a note.
     max_geometries
-        How many geometries at most are matched with each other, chosen at random; fewer in
-        molecules above 60 atoms.
+        How many geometries at most are matched with each other, chosen at random. In molecules
+        above 22 atoms not all pairs of them are matched, to bound the work.
     seed
         Of that choice.
     progress
@@ -134,18 +144,21 @@ def find_permutations(
             raise OptionError(f"expected {name} to be at least 1, got {value}")
     geometries, numbers, lattice = _checked(positions, atomic_numbers, cell)
     clock = _Clock()
-    sample = _draw(geometries, lattice, max_geometries, seed)
+    sample = _draw(geometries, numbers, lattice, max_geometries, seed)
     clock.lap("distances")
     exact = _exact(sample, numbers)
     clock.lap("exact symmetries")
-    matches = match_pairs(sample.distances, numbers, progress)
+    pairs = _pairs(sample, seed)
+    matches = match_pairs(sample.distances, numbers, pairs, progress)
     clock.lap("matching")
     tree = synchronize(matches, len(sample.positions))
     clock.lap("synchronization")
     region, distances = sample.region, sample.distances
     candidates = judge(matches, region, sample.positions, distances, lattice, progress)
     clock.lap("verification")
-    offered = np.concatenate([exact, candidates.permutations[candidates.support > 0]])
+    needed = 1 if len(pairs[0]) < _MANY_PAIRS else 2
+    supported = np.flatnonzero(candidates.support >= needed)
+    offered = np.concatenate([exact, candidates.permutations[supported]])
     assembly = assemble(offered, np.arange(len(offered)), SAFETY_LIMIT, sample.visited)
     group, notes = _bounded(assembly, candidates, max_permutations)
     clock.lap("closure")
@@ -154,7 +167,7 @@ def find_permutations(
         permutations=group,
         atom_orbits=atom_orbits(group),
         generators=_evidence(offered[list(assembly.used)], candidates, tree_rows, exact),
-        rejections=_rejections(candidates, assembly, len(exact)),
+        rejections=_rejections(candidates, assembly, len(exact), needed),
         group_order=len(assembly.group),
         n_geometries=len(sample.positions),
         n_pairs=len(matches.first),
@@ -191,24 +204,34 @@ def _checked(
 
 
 def _draw(
-    geometries: FloatArray, cell: FloatArray | None, max_geometries: int, seed: int
+    geometries: FloatArray,
+    atomic_numbers: IntArray,
+    cell: FloatArray | None,
+    max_geometries: int,
+    seed: int,
 ) -> _Sample:
     n_atoms = geometries.shape[1]
     n_region = int(min(len(geometries), max(2.0, _REGION_ENTRIES / n_atoms**2)))
-    n_matched = int(min(max_geometries, n_region, max(2.0, np.sqrt(2 * _PAIR_ENTRIES) / n_atoms)))
+    n_matched = min(max_geometries, n_region)
     order = generator(seed, "symmetry").permutation(len(geometries))[:n_region]
     drawn = geometries[order]
     distances = distance_matrices(drawn, cell)
-    region = VisitedRegion.of(drawn, distances, cell)
+    region = VisitedRegion.of(drawn, distances, atomic_numbers, cell)
     return _Sample(drawn[:n_matched], distances[:n_matched], region, cell)
 
 
+def _pairs(sample: _Sample, seed: int) -> tuple[IntArray, IntArray]:
+    n_atoms = sample.positions.shape[1]
+    budget = max(_MIN_PAIRS, int(_PAIR_ENTRIES / n_atoms**2))
+    return choose_pairs(sample.distances, budget, generator(seed, "symmetry pairs"))
+
+
 def _exact(sample: _Sample, atomic_numbers: IntArray) -> IntArray:
-    """Return the permutations ``(E, N)`` that leave one of a few geometries unchanged."""
-    probes = sample.probes
-    chosen = np.unique(probes[[0, len(probes) // 2, -1]])
+    """Return the permutations ``(E, N)`` that leave one of the geometries unchanged."""
+    n_checked = max(2, int(_EXACT_ENTRIES / len(atomic_numbers) ** 2))
     found = [
-        isometries(sample.distances[probe], atomic_numbers, EXACT_TOLERANCE) for probe in chosen
+        isometries(distances, atomic_numbers, EXACT_TOLERANCE)
+        for distances in sample.distances[:n_checked]
     ]
     rows = np.unique(np.concatenate(found), axis=0)
     exact: IntArray = rows[1:]
@@ -259,25 +282,29 @@ def _evidence(
     return tuple(evidence)
 
 
-def _rejections(candidates: Candidates, assembly: Assembly, n_exact: int) -> tuple[Rejection, ...]:
+def _rejections(
+    candidates: Candidates, assembly: Assembly, n_exact: int, needed: int
+) -> tuple[Rejection, ...]:
     failed = candidates.support == 0
-    reasons = (
-        ("some distance never occurs in the data", candidates.out_of_range),
-        ("a center of fixed handedness would be inverted", candidates.inverted),
-        ("hardly closer to another geometry than without it", candidates.indifferent),
-    )
-    rejections = [
-        Rejection(reason, int((failed & (pairs > 0)).sum()), int(pairs[failed].sum()))
-        for reason, pairs in reasons
+    seldom = np.where((candidates.support > 0) & (candidates.support < needed), 1, 0)
+    supported = np.flatnonzero(candidates.support >= needed)
+    counted = [
+        ("some distance never occurs in the data", candidates.out_of_range * failed),
+        ("a center of fixed handedness would be inverted", candidates.inverted * failed),
+        ("hardly closer to another geometry than without it", candidates.indifferent * failed),
+        ("a single pair of geometries shows it, among many", seldom),
     ]
-    supported = np.flatnonzero(~failed)
     for reason, positions in (
         ("with the other symmetries it spans geometries that are not visited", assembly.unvisited),
         (f"the group would have more than {SAFETY_LIMIT} permutations", assembly.too_large),
     ):
-        numbers = [supported[k - n_exact] for k in positions if k >= n_exact]
-        pairs = int(candidates.support[numbers].sum()) if numbers else 0
-        rejections.append(Rejection(reason, len(positions), pairs))
+        numbers = [supported[position - n_exact] for position in positions if position >= n_exact]
+        pairs = np.zeros_like(candidates.support)
+        pairs[numbers] = candidates.support[numbers]
+        counted.append((reason, pairs))
+    rejections = [
+        Rejection(reason, int((pairs > 0).sum()), int(pairs.sum())) for reason, pairs in counted
+    ]
     rejections = [rejection for rejection in rejections if rejection.permutations]
     return tuple(sorted(rejections, key=lambda rejection: -rejection.pairs))
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import minimum_spanning_tree
 
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import AnyArray, FloatArray, IntArray
@@ -134,10 +136,47 @@ def refine(
     return permutations, costs
 
 
+def choose_pairs(
+    distances: FloatArray, max_pairs: int, random: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """Choose pairs ``(P,)``, ``(P,)`` of geometries to match, the first index the smaller.
+
+    All pairs when they are no more than ``max_pairs``. Otherwise those that connect each geometry
+    with a near one (the minimum spanning tree before matching), and others at random, so that the
+    work grows linearly with the number M of geometries.
+
+    Parameters
+    ----------
+    distances
+        ``(M, N, N)`` in Å.
+    max_pairs
+        Exceeded only where the M - 1 connections alone are more.
+    """
+    n_geometries = len(distances)
+    first, second = (half.astype(np.int64) for half in np.triu_indices(n_geometries, 1))
+    if len(first) <= max_pairs:
+        return first, second
+    flat = distances.reshape(n_geometries, -1)
+    norms = np.einsum("mk,mk->m", flat, flat)
+    squared = norms[first] + norms[second] - 2.0 * (flat @ flat.T)[first, second]
+    weights = 1.0 + np.sqrt(np.maximum(squared, 0.0))
+    shape = (n_geometries, n_geometries)
+    tree = minimum_spanning_tree(coo_matrix((weights, (first, second)), shape=shape)).tocoo()
+    keys = first * n_geometries + second
+    connecting = np.flatnonzero(np.isin(keys, tree.row.astype(np.int64) * n_geometries + tree.col))
+    others = np.setdiff1d(np.arange(len(keys)), connecting)
+    extra = random.permutation(others)[: max(0, max_pairs - len(connecting))]
+    chosen = np.sort(np.concatenate([connecting, extra]))
+    return first[chosen], second[chosen]
+
+
 def match_pairs(
-    distances: FloatArray, atomic_numbers: IntArray, progress: Progress = silent
+    distances: FloatArray,
+    atomic_numbers: IntArray,
+    pairs: tuple[IntArray, IntArray],
+    progress: Progress = silent,
 ) -> PairMatches:
-    """Match every pair of geometries.
+    """Match pairs of geometries.
 
     Parameters
     ----------
@@ -145,11 +184,13 @@ def match_pairs(
         ``(M, N, N)`` in Å.
     atomic_numbers
         ``(N,)``; atoms of different elements are never assigned to each other.
+    pairs
+        ``(P,)``, ``(P,)``, see `choose_pairs`.
     """
-    n_geometries, n_atoms, _ = distances.shape
+    n_atoms = len(atomic_numbers)
     penalty = species_penalty(atomic_numbers)
     eigenvectors = np.linalg.eigh(distances)[1]
-    firsts, seconds = np.triu_indices(n_geometries, 1)
+    firsts, seconds = pairs
     permutations = np.empty((len(firsts), n_atoms), dtype=np.int64)
     costs, unmatched = np.empty(len(firsts)), np.empty(len(firsts))
     chunk = max(1, _CHUNK_ENTRIES // n_atoms**2)
@@ -166,9 +207,7 @@ def match_pairs(
         costs[part] = np.sqrt(np.where(better, other_cost, cost))
         unmatched[part] = np.sqrt(_squared_norms(first - second))
         progress("matching geometries", min(begin + chunk, len(firsts)), len(firsts))
-    return PairMatches(
-        firsts.astype(np.int64), seconds.astype(np.int64), permutations, costs, unmatched
-    )
+    return PairMatches(firsts, seconds, permutations, costs, unmatched)
 
 
 def _squares(matrices: FloatArray) -> FloatArray:

@@ -71,7 +71,8 @@ class SymmetryResult:
     atom_orbits
         The sets of equivalent atoms, each sorted.
     generators
-        The permutations that span the group, with the evidence for each.
+        The permutations that span the group, with the evidence for each; the whole group, also
+        when ``permutations`` is only a subgroup of it.
     rejections
         Why other matchings were refused, most frequent first.
     group_order

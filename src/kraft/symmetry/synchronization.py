@@ -44,7 +44,7 @@ def synchronize(matches: PairMatches, n_geometries: int) -> Synchronization:
     Parameters
     ----------
     matches
-        All pairs of the geometries.
+        Pairs that connect all geometries, not necessarily all pairs.
     n_geometries
         M, at least 1.
     """

@@ -8,29 +8,29 @@ the data show:
 
 1. Distances: every distance of the permuted geometry lies in the range that this pair of atoms
    spans in the data. It rejects whatever would break a bond or turn a group to where it never is.
-2. Orientations: groups of four near atoms that have the same handedness in every geometry (up to
-   mirror images of whole geometries) keep it in the permuted one, all of them, or all of them turn
-   over, since a mirror image has the same energy. It rejects the inversion of a single center,
-   which distances hardly see.
+2. Orientations: an atom and three of its bonded neighbors that have the same handedness in every
+   geometry (up to mirror images of whole geometries) keep it in the permuted one. So do all such
+   centers, or all of them turn over, since a mirror image has the same energy. It rejects the
+   inversion of a single center, which distances hardly see.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import covalent_radii
 
 from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.symmetry.distances import minimum_image
 from kraft.symmetry.matching import permute_matrices
 
-_NEIGHBORS = 4
+_BOND_REACH = 1.3
 _MIN_VOLUME = 0.2
 _MIN_STEADINESS = 4.0
 _SLACK_OF_RANGE = 0.1
 _SLACK_OF_DISTANCE = 0.03
-_MIN_INSIDE = 0.995
-_CHUNK_ENTRIES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class VisitedRegion:
     lower, upper
         ``(N, N)`` Å: the range of each distance, with some slack.
     quadruples
-        ``(Q, 4)`` near atoms that have one handedness in all geometries.
+        ``(Q, 4)`` a center and three neighbors that have one handedness in all geometries.
     handedness
         ``(Q,)`` of -1.0 and 1.0.
     """
@@ -54,12 +54,16 @@ class VisitedRegion:
 
     @classmethod
     def of(
-        cls, positions: FloatArray, distances: FloatArray, cell: FloatArray | None
+        cls,
+        positions: FloatArray,
+        distances: FloatArray,
+        atomic_numbers: IntArray,
+        cell: FloatArray | None,
     ) -> VisitedRegion:
         """Learn the region from geometries ``(M, N, 3)`` and their distances ``(M, N, N)``."""
         low, high = distances.min(axis=0), distances.max(axis=0)
         slack = _SLACK_OF_RANGE * (high - low) + _SLACK_OF_DISTANCE * (high + low) / 2.0
-        quadruples = _near_quadruples(distances)
+        quadruples = _bonded_quadruples(distances, atomic_numbers)
         volumes = signed_volumes(positions, quadruples, cell)
         volumes *= _mirror_signs(volumes)[:, None]
         mean, scatter = volumes.mean(axis=0), volumes.std(axis=0)
@@ -141,18 +145,18 @@ def _mirror_signs(volumes: FloatArray) -> FloatArray:
     return np.where(centers @ leading < 0, -1.0, 1.0)
 
 
-def _near_quadruples(distances: FloatArray) -> IntArray:
-    """Return ``(Q, 4)``: for each atom, it and three of its nearest, and those nearest alone."""
-    n_atoms = distances.shape[1]
-    n_near = min(_NEIGHBORS, n_atoms - 1)
-    if n_near < 3:
-        return np.zeros((0, 4), dtype=np.int64)
-    near = np.argsort(distances.mean(axis=0), axis=1, kind="stable")[:, 1 : n_near + 1]
+def _bonded_quadruples(distances: FloatArray, atomic_numbers: IntArray) -> IntArray:
+    """Return ``(Q, 4)``: each atom with three of its bonded neighbors.
+
+    Only centers count: four atoms around a bond that turns may well have one handedness in a small
+    sample, and yet be free to change it.
+    """
+    radii = covalent_radii[np.minimum(atomic_numbers, len(covalent_radii) - 1)]
+    bonded = distances.mean(axis=0) <= _BOND_REACH * (radii[:, None] + radii)
+    np.fill_diagonal(bonded, False)
     quadruples = [
-        [atom, *(near[atom, [k for k in range(n_near) if k != left]][:3])]
-        for atom in range(n_atoms)
-        for left in range(n_near if n_near == 4 else 1)
+        (center, *neighbors)
+        for center in range(len(atomic_numbers))
+        for neighbors in itertools.combinations(np.flatnonzero(bonded[center]).tolist(), 3)
     ]
-    if n_near == 4:
-        quadruples += near.tolist()
-    return np.array(quadruples, dtype=np.int64)
+    return np.array(quadruples, dtype=np.int64).reshape(-1, 4)
