@@ -58,11 +58,21 @@ def sgdml_training(request: dict[str, Any], *, threads: int = 2) -> dict[str, An
     """Train with both of sgdml's kernel assemblies and return the run with the shorter total.
 
     ``others`` holds the slower run; the smaller peak of the two is ``smallest_peak_bytes``, so
-    that a comparison of memory is not decided by the choice for speed.
+    that a comparison of memory is not decided by the choice for speed. Each run writes its model
+    beside ``request["model"]``, with ``_numpy`` or ``_torch`` in its name; ``model`` says which.
     """
+    model = Path(request["model"])
     runs = [
-        run_peer("sgdml_train.py", {**request, "torch_assembly": choice}, threads=threads)
-        for choice in (False, True)
+        run_peer(
+            "sgdml_train.py",
+            {
+                **request,
+                "torch_assembly": name == "torch",
+                "model": str(model.with_name(f"{model.stem}_{name}.npz")),
+            },
+            threads=threads,
+        )
+        for name in ("numpy", "torch")
     ]
     runs.sort(key=lambda run: float(run["seconds"]["total"]))
     peaks = [
