@@ -51,8 +51,6 @@ def split(
 
     Parameters
     ----------
-    dataset
-        The frames to draw from.
     n_train, n_valid, n_test
         Sizes of the parts; ``n_test=None`` takes all frames that are left.
     seed
@@ -73,23 +71,8 @@ def split(
         When a size is negative, ``n_train`` is zero or the strategy is unknown.
     """
     _check_sizes(n_train, n_valid, n_test, strategy)
-    representatives = duplicate_groups(dataset)
-    pool = np.flatnonzero(representatives == np.arange(len(dataset)))
-    wanted = n_train + n_valid + (n_test or 0)
-    n_copies = len(dataset) - len(pool)
-    if wanted > len(pool):
-        parts = f"{n_train} training + {n_valid} validation + {n_test or 0} test"
-        copies = f" ({n_copies} more are copies of these)" if n_copies else ""
-        raise DataError(
-            f"Asked for {wanted} frames ({parts}), but the dataset has {len(pool)} different "
-            f"frames{copies}. Ask for at most {len(pool)} in all."
-        )
-    notices = []
-    if n_copies:
-        notices.append(
-            f"{n_copies} of {len(dataset)} frames are copies of others and were left out of the "
-            "split."
-        )
+    notices: list[str] = []
+    pool = _different_frames(dataset, n_train, n_valid, n_test or 0, notices)
     rest_strategy: Strategy = "random" if strategy == "random" else "stratified"
     if dataset.energies is None and strategy != "random":
         rest_strategy = "random"
@@ -122,6 +105,28 @@ def _check_sizes(n_train: int, n_valid: int, n_test: int | None, strategy: str) 
         raise OptionError(
             f"Expected sizes of 0 or more, got {n_valid} validation and {n_test} test frames."
         )
+
+
+def _different_frames(
+    dataset: Dataset, n_train: int, n_valid: int, n_test: int, notices: list[str]
+) -> IntArray:
+    """Return the frames that are no copies of earlier ones, when they are enough."""
+    pool = np.flatnonzero(duplicate_groups(dataset) == np.arange(len(dataset)))
+    wanted = n_train + n_valid + n_test
+    n_copies = len(dataset) - len(pool)
+    if wanted > len(pool):
+        parts = f"{n_train} training + {n_valid} validation + {n_test} test"
+        copies = f" ({n_copies} more are copies of these)" if n_copies else ""
+        raise DataError(
+            f"Asked for {wanted} frames ({parts}), but the dataset has {len(pool)} different "
+            f"frames{copies}. Ask for at most {len(pool)} in all."
+        )
+    if n_copies:
+        notices.append(
+            f"{n_copies} of {len(dataset)} frames are copies of others and were left out of the "
+            "split."
+        )
+    return pool
 
 
 def _draw(

@@ -54,8 +54,6 @@ def read_sgdml(
 
     Parameters
     ----------
-    path
-        The archive.
     energy_key, forces_key
         Keys of the energies and forces where they are not ``E`` and ``F``.
     energy_unit, length_unit
@@ -72,39 +70,29 @@ def read_sgdml(
     path = Path(path)
     keys = archive_keys(path)
     layout = _RMD17 if "coords" in keys and "R" not in keys else _SGDML
-    text = {
-        key: text_entry(array)
-        for key, array in read_archive(path, _TEXT_KEYS, skip_pickled=True).items()
-    }
+    texts = read_archive(path, _TEXT_KEYS, skip_pickled=True)
+    text = {key: text_entry(array) for key, array in texts.items()}
     _require_dataset(path, keys, text.get("type", ""))
     forces_at = forces_key or layout.forces
     energies_at = energy_key or layout.energies
     needed = [layout.numbers, layout.positions, forces_at] + ([energy_key] if energy_key else [])
-    missing = [key for key in needed if key not in keys]
-    if missing:
-        raise DataError(
-            f"{path.name} has no {' and no '.join(map(repr, missing))}. Expected an sGDML dataset "
-            f"with z, R, F (and E); the keys there are: {', '.join(sorted(keys)) or 'none'}. Name "
-            "others with --forces-key and --energy-key (Python: forces_key=, energy_key=)."
-        )
+    _require_keys(path, keys, needed)
     notices: list[str] = []
     units = _units(path, layout, text, energy_unit, length_unit, notices)
     arrays = read_archive(path, [*needed, energies_at, "lattice"])
-    energies = arrays.get(energies_at)
-    if energies is None:
+    if energies_at not in arrays:
         notices.append(
             f"{path.name} holds no energies, so only forces are read; energies will be known up "
             "to a constant."
         )
-    lattice = arrays.get("lattice")
+    numbers = {key: _numeric(path, key, arrays) for key in arrays}
+    energies, lattice = numbers.get(energies_at), numbers.get("lattice")
     dataset = Dataset(
-        atomic_numbers=arrays[layout.numbers].reshape(-1),
-        positions=_numeric(path, layout.positions, arrays) * units.length_factor,
-        forces=_numeric(path, forces_at, arrays) * units.force_factor,
-        energies=None
-        if energies is None
-        else _numeric(path, energies_at, arrays) * units.energy_factor,
-        cell=None if lattice is None else _numeric(path, "lattice", arrays).T * units.length_factor,
+        atomic_numbers=numbers[layout.numbers].reshape(-1),
+        positions=numbers[layout.positions] * units.length_factor,
+        forces=numbers[forces_at] * units.force_factor,
+        energies=None if energies is None else energies * units.energy_factor,
+        cell=None if lattice is None else lattice.T * units.length_factor,
         units=units,
         provenance=Provenance(
             name=text.get("name") or path.stem, theory=text.get("theory", ""), source=path.name
@@ -179,6 +167,16 @@ def _require_dataset(path: Path, keys: tuple[str, ...], kind: str) -> None:
         raise DataError(
             f"{path.name} is {_KINDS[kind]}, not a dataset. Expected frames with forces (z, R, F); "
             "give the file of the reference data instead."
+        )
+
+
+def _require_keys(path: Path, keys: tuple[str, ...], needed: list[str]) -> None:
+    missing = [key for key in needed if key not in keys]
+    if missing:
+        raise DataError(
+            f"{path.name} has no {' and no '.join(map(repr, missing))}. Expected an sGDML dataset "
+            f"with z, R, F (and E); the keys there are: {', '.join(sorted(keys)) or 'none'}. Name "
+            "others with --forces-key and --energy-key (Python: forces_key=, energy_key=)."
         )
 
 
