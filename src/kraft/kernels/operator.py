@@ -185,9 +185,7 @@ class KernelOperator:
                     weights.index_add_(1, action_of_permutation, minus_first)
                     moved = own[actions]
                 mixed = weights @ moved.reshape(len(moved), -1)
-                part = torch.bmm(
-                    left.transpose(1, 2), mixed.view(n_rows, len(features), n_motions)
-                )
+                part = torch.bmm(left.transpose(1, 2), mixed.view(n_rows, len(features), n_motions))
             total = part if total is None else total.add_(part)
         if total is None:
             raise AssertionError("a molecule has at least one feature")

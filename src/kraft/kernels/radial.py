@@ -116,8 +116,7 @@ class Gaussian(RadialKernel):
 def _bessel_coefficients(p: int) -> tuple[float, ...]:
     """Return the coefficients of the reverse Bessel polynomial ``θ_p``, lowest power first."""
     return tuple(
-        math.factorial(2 * p - k)
-        / (math.factorial(p - k) * math.factorial(k) * 2.0 ** (p - k))
+        math.factorial(2 * p - k) / (math.factorial(p - k) * math.factorial(k) * 2.0 ** (p - k))
         for k in range(p + 1)
     )
 

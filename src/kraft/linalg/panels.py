@@ -101,9 +101,7 @@ class LowerPanels:
             panel[:width] = factor
             below = panel[width:]
             if len(below):
-                below.copy_(
-                    torch.linalg.solve_triangular(factor.T, below, upper=True, left=False)
-                )
+                below.copy_(torch.linalg.solve_triangular(factor.T, below, upper=True, left=False))
             for later in range(index + 1, len(self.panels)):
                 offset = self.starts[later] - self.starts[index]
                 rows = panel[offset:]

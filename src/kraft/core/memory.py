@@ -1,0 +1,45 @@
+"""How much memory there is, asked before a large computation starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import torch
+
+GIB = 1024**3
+
+
+def available_memory(device: torch.device | str = "cpu") -> int:
+    """Return the bytes that can still be allocated on a device.
+
+    On Linux this is the kernel's own estimate, bounded by the limit of the control group; where the
+    system tells neither, 80 % of the physical memory is assumed.
+    """
+    device = torch.device(device)
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    candidates = [_meminfo_available(), _cgroup_available()]
+    known = [value for value in candidates if value is not None]
+    if known:
+        return min(known)
+    return int(0.8 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _meminfo_available() -> int | None:
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return None
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", text, flags=re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
+
+
+def _cgroup_available() -> int | None:
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used)

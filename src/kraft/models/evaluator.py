@@ -1,0 +1,150 @@
+"""Predictions of a force field on one device, in one precision."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from kraft.core.typing import FloatArray
+from kraft.descriptors import Features, InverseDistances
+from kraft.kernels import SymmetricContraction
+from kraft.models.parameters import Parameters
+
+CHUNK_ELEMENTS = 4_000_000
+"""Entries of feature gradients held at once when many geometries are evaluated."""
+
+
+class EnergiesForces(NamedTuple):
+    """Energies ``(B,)`` in eV and forces ``(B, N, 3)`` in eV/Å, as tensors."""
+
+    energies: Tensor
+    forces: Tensor
+
+
+class Evaluator:
+    """A force field ready to be evaluated.
+
+    Distances and forces are computed in float64; ``dtype`` is that of the kernel expansion, where
+    the time goes.
+
+    Parameters
+    ----------
+    parameters
+        The force field.
+    device
+        Where to compute.
+    dtype
+        ``torch.float64`` or ``torch.float32``.
+    """
+
+    def __init__(
+        self, parameters: Parameters, device: torch.device | str, dtype: torch.dtype
+    ) -> None:
+        self.parameters = parameters
+        self.device, self.dtype = torch.device(device), dtype
+        cell = None if parameters.cell is None else self._tensor(parameters.cell)
+        self.descriptor = InverseDistances(parameters.n_atoms, cell=cell, device=self.device)
+        self._scale = self._tensor(parameters.feature_scale)
+        self._center = self._tensor(parameters.feature_center)
+        self._features = (self._tensor(parameters.training_descriptors) - self._center) * (
+            self._scale
+        )
+        self._coefficients = self._tensor(parameters.feature_coefficients) * self._scale
+        epsilon = parameters.energy_coefficients
+        self._expansion = SymmetricContraction(
+            parameters.radial_kernel,
+            self._features.to(dtype),
+            self._coefficients.to(dtype),
+            parameters.feature_permutations,
+            None if epsilon is None else self._tensor(epsilon).to(dtype),
+        )
+
+    def _tensor(self, array: FloatArray) -> Tensor:
+        return torch.tensor(array, dtype=torch.float64, device=self.device)
+
+    @property
+    def flops_per_geometry(self) -> int:
+        """Floating-point operations of the matrix products for one geometry."""
+        return self._expansion.flops_per_query
+
+    def __call__(self, positions: Tensor) -> EnergiesForces:
+        """Return energies and forces of positions ``(B, N, 3)`` in Å."""
+        chunk = max(1, CHUNK_ELEMENTS // (3 * self.descriptor.n_features))
+        if len(positions) <= chunk:
+            return self._evaluate(positions)
+        parts = [self._evaluate(part) for part in positions.split(chunk)]
+        return EnergiesForces(
+            torch.cat([part.energies for part in parts]), torch.cat([part.forces for part in parts])
+        )
+
+    def _scaled(self, positions: Tensor) -> Features:
+        values, gradients = self.descriptor.evaluate(positions)
+        return Features((values - self._center) * self._scale, gradients)
+
+    def _evaluate(self, positions: Tensor) -> EnergiesForces:
+        features = self._scaled(positions)
+        contracted = self._expansion(features.values.to(self.dtype))
+        forces = self.descriptor.jacobian_transpose_product(
+            features, contracted.gradients.to(torch.float64) * self._scale
+        )
+        energies = contracted.energies.to(torch.float64) + self.parameters.energy_offset
+        return EnergiesForces(energies, forces)
+
+    def hessian(self, positions: Tensor) -> Tensor:
+        """Return the second derivatives of the energy at ``(N, 3)``: ``(3N, 3N)`` in eV/Å².
+
+        With ``a_j = δᵀJ`` and ``b_j = v_jᵀJ`` for every permuted copy of the geometry
+        (`docs/theory.md`, eq. 10),
+
+            H = Σ_j [second (a bᵀ + b aᵀ) + third (δᵀv) a aᵀ + second (δᵀv) JᵀJ] + Σ_d ∂E/∂x_d ∂²x_d,
+
+        to which energy labels add ``Σ_j ε_j [second a aᵀ + first JᵀJ]``. Always in float64.
+        """
+        n = 3 * self.descriptor.n_atoms
+        features = self._scaled(positions[None])
+        identity = torch.eye(n, dtype=torch.float64, device=self.device)
+        jacobian = self._scale[:, None] * self.descriptor.jacobian_product(
+            features, identity.view(1, n // 3, 3, n)
+        ).squeeze(0)
+        hessian = torch.zeros(n, n, dtype=torch.float64, device=self.device)
+        slope = torch.zeros_like(self._scale)
+        isotropic = torch.zeros((), dtype=torch.float64, device=self.device)
+        for permutation in torch.as_tensor(
+            self.parameters.feature_permutations, device=self.device
+        ):
+            part = self._permuted_part(features.values[0, permutation], jacobian[permutation])
+            hessian += part.hessian
+            slope[permutation] += part.slope
+            isotropic += part.isotropic
+        hessian += isotropic * (jacobian.T @ jacobian)
+        hessian += self.descriptor.curvature(positions, slope * self._scale).reshape(n, n)
+        return 0.5 * (hessian + hessian.T)
+
+    def _permuted_part(self, query: Tensor, jacobian: Tensor) -> _HessianPart:
+        kernel = self.parameters.radial_kernel
+        differences = query - self._features  # (M, D)
+        squared = differences.square().sum(dim=1)
+        projections = (differences * self._coefficients).sum(dim=1)
+        first, second, third = (kernel.derivative(order, squared) for order in (1, 2, 3))
+        a, b = differences @ jacobian, self._coefficients @ jacobian
+        outer, along = third * projections, second * projections
+        isotropic = along
+        if self.parameters.energy_coefficients is not None:
+            epsilon = self._tensor(self.parameters.energy_coefficients)
+            outer = outer + epsilon * second
+            along = along + epsilon * first
+            isotropic = isotropic + epsilon * first
+        mixed = a.T @ (second[:, None] * b)
+        return _HessianPart(
+            hessian=mixed + mixed.T + a.T @ (outer[:, None] * a),
+            slope=first @ self._coefficients + along @ differences,
+            isotropic=isotropic.sum(),
+        )
+
+
+class _HessianPart(NamedTuple):
+    hessian: Tensor
+    slope: Tensor
+    isotropic: Tensor

@@ -1,0 +1,170 @@
+"""The force error that a choice of hyper-parameters leads to, on a subset of the training set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kraft.core.typing import FloatArray, IntArray
+from kraft.descriptors import Descriptor, Features
+from kraft.kernels import KernelOperator, radial_kernel
+from kraft.kernels.geometries import ReducedGeometries
+from kraft.models.labels import Labels
+from kraft.models.parameters import symmetric_mean
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingArrays:
+    """What a search for hyper-parameters works on, as tensors on one device.
+
+    Attributes
+    ----------
+    positions, valid_positions
+        ``(M, N, 3)`` and, with validation, ``(V, N, 3)`` in Å.
+    labels
+        Labels of the training geometries.
+    valid_forces
+        ``(V, N, 3)`` in eV/Å.
+    feature_weights
+        ``(D,)``.
+    """
+
+    descriptor: Descriptor
+    positions: Tensor
+    labels: Labels
+    feature_permutations: IntArray
+    feature_weights: FloatArray
+    valid_positions: Tensor | None = None
+    valid_forces: Tensor | None = None
+
+    @property
+    def n_train(self) -> int:
+        """Number of training geometries."""
+        return len(self.positions)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there are validation geometries."""
+        return self.valid_positions is not None
+
+    @property
+    def labels_per_geometry(self) -> int:
+        """Number of labels of one geometry, about."""
+        return max(1, 3 * self.descriptor.n_atoms - 6)
+
+    def operator(
+        self, kernel: str, length_scale: float, indices: IntArray | None = None
+    ) -> tuple[KernelOperator, Tensor, Tensor]:
+        """Return the kernel operator of (some of) the geometries, its feature scale and center."""
+        positions = self.positions if indices is None else self.positions[torch.as_tensor(indices)]
+        device = positions.device
+        scale = radial_kernel(kernel).scale(length_scale) * torch.as_tensor(
+            self.feature_weights, device=device
+        )
+        center = torch.as_tensor(
+            symmetric_mean(
+                self.descriptor.values(positions).cpu().numpy(), self.feature_permutations
+            ),
+            device=device,
+        )
+        geometries = ReducedGeometries.from_positions(self.descriptor, positions, scale, center)
+        operator = KernelOperator(
+            radial_kernel(kernel),
+            geometries,
+            self.feature_permutations,
+            energy_labels=self.labels.energies is not None,
+        )
+        return operator, scale, center
+
+
+class Objective:
+    """Mean absolute force error in eV/Å as a function of length scale and regularization.
+
+    The kernel matrix of the last length scale is kept, since a search tries several
+    regularizations with it.
+    """
+
+    def __init__(self, arrays: TrainingArrays, indices: IntArray, kernel: str) -> None:
+        self._arrays = arrays
+        self._indices = indices
+        self._kernel = kernel
+        self.n_train = len(indices)
+        labels = arrays.labels
+        self._labels = Labels(
+            labels.forces[indices],
+            None if labels.energies is None else labels.energies[indices],
+            labels.scale,
+            labels.energy_weight,
+        )
+        self._systems: dict[float, _System] = {}
+
+    def mean_diagonal(self, length_scale: float) -> float:
+        """Return the mean diagonal entry of the kernel matrix."""
+        return self._system(length_scale).mean_diagonal
+
+    def force_mae(self, length_scale: float, regularization: float) -> float:
+        """Return the validation or leave-one-out error; infinite where the system is singular."""
+        system = self._system(length_scale)
+        matrix = system.matrix.clone()
+        matrix.diagonal().add_(self._labels.regularization(system.operator, regularization))
+        factor, info = torch.linalg.cholesky_ex(matrix)
+        if int(info) != 0:
+            return math.inf
+        solution = torch.cholesky_solve(system.labels[:, None], factor)[:, 0]
+        if self._arrays.has_validation:
+            return self._validation_error(system, solution)
+        return self._leave_one_out_error(system, factor, solution)
+
+    def _system(self, length_scale: float) -> _System:
+        if length_scale not in self._systems:
+            if len(self._systems) > 3:
+                self._systems.pop(next(iter(self._systems)))
+            operator, scale, center = self._arrays.operator(
+                self._kernel, length_scale, self._indices
+            )
+            matrix = operator.to_dense()
+            self._systems[length_scale] = _System(
+                operator,
+                scale,
+                center,
+                matrix,
+                self._labels.vector(operator),
+                float(matrix.diagonal().mean()),
+            )
+        return self._systems[length_scale]
+
+    def _validation_error(self, system: _System, solution: Tensor) -> float:
+        positions, reference = self._arrays.valid_positions, self._arrays.valid_forces
+        if positions is None or reference is None:
+            raise AssertionError("no validation geometries")
+        descriptor = self._arrays.descriptor
+        raw = descriptor.evaluate(positions)
+        features = Features((raw.values - system.center) * system.scale, raw.gradients)
+        contracted = system.operator.expansion(solution)(features.values)
+        forces = descriptor.jacobian_transpose_product(
+            features, contracted.gradients * system.scale
+        )
+        return float((self._labels.scale * forces - reference).abs().mean())
+
+    def _leave_one_out_error(self, system: _System, factor: Tensor, solution: Tensor) -> float:
+        """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` over geometries ``i``."""
+        operator = system.operator
+        block = operator.block_size
+        inverse = torch.cholesky_inverse(factor).view(self.n_train, block, self.n_train, block)
+        own = inverse.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (M, b, b)
+        residuals = torch.linalg.solve(own, solution.view(self.n_train, block, 1))[:, :, 0]
+        forces, _ = operator.split(residuals.reshape(-1))
+        return float(self._labels.scale * forces.abs().mean())
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    operator: KernelOperator
+    scale: Tensor
+    center: Tensor
+    matrix: Tensor
+    labels: Tensor
+    mean_diagonal: float

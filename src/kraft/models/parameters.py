@@ -1,0 +1,158 @@
+"""What a trained force field consists of: numbers, and a record of how they came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from kraft.core.errors import GeometryError
+from kraft.core.typing import FloatArray, IntArray
+from kraft.data.units import Units
+from kraft.kernels.radial import RadialKernel, radial_kernel
+from kraft.symmetry.orbits import feature_permutations
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a model comes from: kept in the model file, shown by the command line.
+
+    Indices are those of the source file; fingerprints identify its content.
+    """
+
+    name: str = ""
+    theory: str = ""
+    source: str = ""
+    source_fingerprint: str = ""
+    train_indices: tuple[int, ...] = ()
+    valid_indices: tuple[int, ...] = ()
+    seed: int | None = None
+    kraft_version: str = ""
+    solver: str = ""
+    relative_residual: float | None = None
+    jitter: float = 0.0
+    energy_offset_scatter: float | None = None
+    valid_force_mae: float | None = None
+    choice: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Everything that determines a force field's predictions, in eV and Å.
+
+    Attributes
+    ----------
+    atomic_numbers
+        ``(N,)``.
+    permutations
+        ``(S, N)`` permutation group of the atoms, the identity first.
+    kernel
+        Name of the radial kernel.
+    length_scale
+        In units of the descriptor, 1/Å.
+    regularization
+        What was added to the diagonal of the kernel matrix.
+    feature_weights
+        ``(D,)`` weight of each feature, equal on the orbits of the group.
+    training_descriptors
+        ``(M, D)`` inverse distances of the training geometries in 1/Å.
+    feature_coefficients
+        ``(M, D)`` coefficients ``J_j α_j`` in eV.
+    energy_coefficients
+        ``(M,)`` coefficients of energy labels in eV, or None.
+    energy_offset
+        The integration constant ``c`` in eV.
+    cell
+        ``(3, 3)`` periodic cell in Å, rows are vectors, or None.
+    training_positions, coefficients
+        ``(M, N, 3)`` training geometries in Å and their coefficients ``α_j`` in eV Å, where known;
+        a model imported from another program may lack them.
+    units
+        For display.
+    record
+        Where the model comes from.
+    """
+
+    atomic_numbers: IntArray
+    permutations: IntArray
+    kernel: str
+    length_scale: float
+    regularization: float
+    feature_weights: FloatArray
+    training_descriptors: FloatArray
+    feature_coefficients: FloatArray
+    energy_offset: float
+    energy_coefficients: FloatArray | None = None
+    cell: FloatArray | None = None
+    training_positions: FloatArray | None = None
+    coefficients: FloatArray | None = None
+    units: Units = field(default_factory=Units)
+    record: Record = field(default_factory=Record)
+
+    def __post_init__(self) -> None:
+        n_features = self.n_atoms * (self.n_atoms - 1) // 2
+        expected = {
+            "permutations": (len(self.permutations), self.n_atoms),
+            "feature_weights": (n_features,),
+            "training_descriptors": (self.n_train, n_features),
+            "feature_coefficients": (self.n_train, n_features),
+        }
+        optional = {
+            "energy_coefficients": (self.n_train,),
+            "cell": (3, 3),
+            "training_positions": (self.n_train, self.n_atoms, 3),
+            "coefficients": (self.n_train, self.n_atoms, 3),
+        }
+        expected |= {name: shape for name, shape in optional.items() if self._has(name)}
+        for name, shape in expected.items():
+            got = np.shape(getattr(self, name))
+            if got != shape:
+                raise GeometryError(
+                    f"The model's {name} should have shape {shape} for {self.n_atoms} atoms and "
+                    f"{self.n_train} training geometries, got {got}. The model is damaged."
+                )
+
+    def _has(self, name: str) -> bool:
+        return getattr(self, name) is not None
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms ``N``."""
+        return len(self.atomic_numbers)
+
+    @property
+    def n_train(self) -> int:
+        """Number of training geometries ``M``."""
+        return len(self.training_descriptors)
+
+    @property
+    def n_permutations(self) -> int:
+        """Number of permutations ``S``."""
+        return len(self.permutations)
+
+    @cached_property
+    def radial_kernel(self) -> RadialKernel:
+        """The radial kernel."""
+        return radial_kernel(self.kernel)
+
+    @cached_property
+    def feature_permutations(self) -> IntArray:
+        """``(S, D)`` action of the permutations on the features."""
+        return feature_permutations(self.permutations)
+
+    @cached_property
+    def feature_scale(self) -> FloatArray:
+        """``(D,)`` factor from features to the kernel's scaled features."""
+        return self.radial_kernel.scale(self.length_scale) * self.feature_weights
+
+    @cached_property
+    def feature_center(self) -> FloatArray:
+        """``(D,)`` mean training features, averaged over the group so that it commutes with it."""
+        return symmetric_mean(self.training_descriptors, self.feature_permutations)
+
+
+def symmetric_mean(features: FloatArray, feature_permutations: IntArray) -> FloatArray:
+    """Return the mean of ``(M, D)`` features over geometries and permutations, ``(D,)``."""
+    mean: FloatArray = features.mean(axis=0)[feature_permutations].mean(axis=0)
+    return mean

@@ -1,0 +1,156 @@
+"""The direct solver: assemble the lower triangle, factorize it in place, solve."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kraft.core.errors import MemoryLimitError, SolverError
+from kraft.core.memory import GIB, available_memory
+from kraft.core.progress import Progress, silent
+from kraft.linalg.operators import SymmetricOperator
+from kraft.linalg.panels import (
+    LowerPanels,
+    NotPositiveDefiniteError,
+    PanelCholesky,
+    panel_entries,
+    panel_width,
+)
+from kraft.solvers.outcome import SolveOutcome
+
+JITTER_STEPS = (0.0, 1e-15, 1e-13, 1e-11)
+"""Tried in turn, relative to the largest diagonal entry, when rounding breaks a factorisation."""
+
+TOLERATED_RESIDUAL = 1e-4
+"""A relative residual above this means that the factorisation was no solution."""
+
+
+@dataclass(frozen=True)
+class DenseCholesky:
+    """Cholesky factorisation of the assembled matrix.
+
+    Parameters
+    ----------
+    max_memory
+        Bytes it may allocate; what the machine has available when not given.
+    """
+
+    max_memory: int | None = None
+
+    @staticmethod
+    def required_memory(size: int, block_size: int, itemsize: int = 8) -> int:
+        """Return the bytes that a system of this size takes at its peak."""
+        working = 2 * size * panel_width(block_size) + 8 * size
+        return itemsize * (panel_entries(size, block_size) + working)
+
+    @staticmethod
+    def required_flops(size: int) -> float:
+        """Return the floating-point operations of the factorisation."""
+        return size**3 / 3.0
+
+    def prepare(
+        self,
+        operator: SymmetricOperator,
+        regularization: Tensor | float,
+        progress: Progress = silent,
+    ) -> PreparedCholesky:
+        """Assemble and factorize ``A + Λ``, ``Λ`` a number or one number a row.
+
+        Raises
+        ------
+        MemoryLimitError
+            Before anything is allocated, when the matrix does not fit.
+        SolverError
+            When the matrix stays indefinite with the largest jitter.
+        """
+        self._check_memory(operator)
+        jitter = 0.0
+        for relative in JITTER_STEPS:
+            started = time.perf_counter()
+            panels = LowerPanels(
+                operator.size,
+                block_size=operator.block_size,
+                dtype=operator.dtype,
+                device=operator.device,
+            )
+            operator.assemble(panels, progress)
+            jitter = relative * float(panels.diagonal().max())
+            panels.add_to_diagonal(regularization)
+            panels.add_to_diagonal(jitter)
+            assembled = time.perf_counter()
+            try:
+                factor = panels.factorize_(progress)
+            except NotPositiveDefiniteError:
+                del panels
+                continue
+            return PreparedCholesky(
+                operator=operator,
+                regularization=regularization,
+                factor=factor,
+                jitter=jitter,
+                seconds_assembly=assembled - started,
+                seconds_factorization=time.perf_counter() - assembled,
+            )
+        raise SolverError(
+            f"The kernel matrix of {operator.size} labels is not positive definite, even with "
+            f"{jitter:.1e} added to its diagonal. Expected distinct geometries: look for duplicate "
+            "frames (`kraft info`), choose a shorter length scale or a larger regularization."
+        )
+
+    def _check_memory(self, operator: SymmetricOperator) -> None:
+        itemsize = torch.finfo(operator.dtype).bits // 8
+        needed = self.required_memory(operator.size, operator.block_size, itemsize)
+        allowed = self.max_memory
+        if allowed is None:
+            allowed = available_memory(operator.device)
+        if needed > allowed:
+            fraction = (allowed / needed) ** 0.5
+            raise MemoryLimitError(
+                f"The dense solver needs {needed / GIB:.2f} GiB for {operator.size} labels, but may "
+                f"use {allowed / GIB:.2f} GiB. Train on at most about {fraction:.0%} as many "
+                "geometries, or allow more memory (--max-memory)."
+            )
+
+
+@dataclass(frozen=True)
+class PreparedCholesky:
+    """A factorized system, ready for any number of right-hand sides."""
+
+    operator: SymmetricOperator
+    regularization: Tensor | float
+    factor: PanelCholesky
+    jitter: float
+    seconds_assembly: float
+    seconds_factorization: float
+
+    def solve(self, right_hand_side: Tensor) -> SolveOutcome:
+        """Solve for ``(n,)`` labels and check the solution with the operator itself.
+
+        Raises
+        ------
+        SolverError
+            When the residual shows that the solution is worthless.
+        """
+        started = time.perf_counter()
+        coefficients = self.factor.solve(right_hand_side)
+        applied = self.operator.matmul(coefficients) + self.regularization * coefficients
+        size = torch.linalg.vector_norm(right_hand_side)
+        residual = float(torch.linalg.vector_norm(right_hand_side - applied) / size)
+        if not residual < TOLERATED_RESIDUAL:
+            raise SolverError(
+                f"The solution leaves a relative residual of {residual:.1e}; expected less than "
+                f"{TOLERATED_RESIDUAL:.0e}. The system is too ill-conditioned: choose a shorter "
+                "length scale or a larger regularization."
+            )
+        return SolveOutcome(
+            coefficients=coefficients,
+            solver="dense",
+            relative_residual=residual,
+            jitter=self.jitter,
+            seconds_assembly=self.seconds_assembly,
+            seconds_factorization=self.seconds_factorization,
+            seconds_solve=time.perf_counter() - started,
+        )
