@@ -1,0 +1,1 @@
+"""Data that ships with kraft, made by its own scripts."""
