@@ -1,0 +1,1 @@
+"""What a force field gets right and wrong."""

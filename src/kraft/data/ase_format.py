@@ -75,7 +75,7 @@ def read_ase(
         When the energy unit is not known or a unit is unknown.
     """
     path = Path(path)
-    file_format, frames = _read_frames(path)
+    file_format, frames = read_frames(path)
     notices: list[str] = []
     numbers = require_one_molecule([atoms.numbers for atoms in frames], path.name)
     forces, forces_are_results = _forces(path, frames, forces_key)
@@ -101,7 +101,8 @@ def read_ase(
     return require_usable(dataset, path.name)
 
 
-def _read_frames(path: Path) -> tuple[str, list[Atoms]]:
+def read_frames(path: Path) -> tuple[str, list[Atoms]]:
+    """Return the name of the format and all frames, at least one; DataError when there are none."""
     if not path.is_file():
         raise DataError(f"There is no file {path}. Check the path.")
     if path.stat().st_size == 0:
@@ -256,8 +257,8 @@ def _units(
     length_unit: str | None,
 ) -> Units:
     """Return the units: as told, else as the file says, else eV and Å where ASE defines them."""
-    energy = energy_unit or _stated(path, frames, "energy_unit") or ("eV" if known else None)
-    length = length_unit or _stated(path, frames, "length_unit") or "Å"
+    energy = energy_unit or stated_unit(path, frames, "energy_unit") or ("eV" if known else None)
+    length = length_unit or stated_unit(path, frames, "length_unit") or "Å"
     if energy is None:
         raise UnitError(
             f"{path.name} does not say in which unit its energies and forces are. Give it with "
@@ -267,7 +268,8 @@ def _units(
     return Units(energy, length)
 
 
-def _stated(path: Path, frames: list[Atoms], key: str) -> str | None:
+def stated_unit(path: Path, frames: list[Atoms], key: str) -> str | None:
+    """Return the unit that all frames name under ``key``, or None."""
     stated = {str(atoms.info[key]) if key in atoms.info else None for atoms in frames}
     if len(stated) > 1:
         raise UnitError(

@@ -1,0 +1,8 @@
+"""``python -m kraft`` is ``kraft``."""
+
+import sys
+
+from kraft.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

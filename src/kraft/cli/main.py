@@ -1,0 +1,57 @@
+"""The command ``kraft``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from kraft.cli.boundary import EXIT_USAGE, guarded
+from kraft.cli.console import err, out
+from kraft.cli.info import info
+from kraft.cli.outputs import written_files
+from kraft.cli.predict import predict
+from kraft.cli.test import test
+from kraft.cli.train import train
+from kraft.version import __version__
+
+DEBUG_FLAG = "--debug"
+
+_HELP = """Accurate force fields from a few hundred ab initio calculations.
+
+    kraft info aspirin.npz
+    kraft train aspirin.npz --n-train 200 --n-valid 200 --n-test 500 -o aspirin.safetensors
+    kraft predict aspirin.safetensors geometries.xyz -o predicted.xyz
+
+`kraft COMMAND --help` explains a command; --debug, anywhere, shows the traceback of an error.
+"""
+
+app = App(name="kraft", help=_HELP, version=__version__, help_format="plaintext")
+for _command in (info, train, test, predict):
+    app.command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Words after ``kraft``; those of the process by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG_FLAG in words
+    words = [word for word in words if word != DEBUG_FLAG]
+    written_files.clear()
+    try:
+        command, bound, _ = app.parse_args(
+            words, console=out, error_console=err, exit_on_error=False, print_error=True
+        )
+    except CycloptsError:
+        return EXIT_USAGE
+    return guarded(lambda: command(*bound.args, **bound.kwargs), debug=debug)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Model files of either kind: kraft's own, and sgdml's .npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kraft.core.errors import ModelFileError
+from kraft.data.archive import archive_keys
+from kraft.models import ForceField
+from kraft.models.force_field import Precision
+
+KRAFT_SUFFIX = ".safetensors"
+SGDML_SUFFIX = ".npz"
+
+_ONLY_IN_SGDML_MODELS = "R_d_desc_alpha"
+
+
+def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") -> ForceField:
+    """Read a model file of either kind.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    ModelFileError
+        When it is no model.
+    """
+    if path.suffix != SGDML_SUFFIX:
+        return ForceField.load(path, device=device, dtype=dtype)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model file {path}.")
+    if not is_sgdml_model(path):
+        raise ModelFileError(
+            f"{path} is not a model. Expected one made by `kraft train` ({KRAFT_SUFFIX}) or by "
+            "sgdml; the model comes first, the data second."
+        )
+    raise ModelFileError("Models of sgdml cannot be read yet.")
+
+
+def is_model(path: Path) -> bool:
+    """Tell whether a file is a model rather than data, by its suffix and content."""
+    return path.suffix == KRAFT_SUFFIX or (path.suffix == SGDML_SUFFIX and is_sgdml_model(path))
+
+
+def is_sgdml_model(path: Path) -> bool:
+    """Tell whether an archive is a model of sgdml."""
+    return _ONLY_IN_SGDML_MODELS in archive_keys(path)

@@ -1,0 +1,70 @@
+"""Flags that say how a model is to be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from kraft.cli.options import parse_memory
+from kraft.core.typing import IntArray
+from kraft.data import Dataset
+from kraft.symmetry.permutation_file import read_permutations
+
+MODEL_GROUP = Group("Model", sort_key=40)
+
+
+@Parameter(name="*", group=MODEL_GROUP)
+@dataclass(frozen=True)
+class SymmetryOptions:
+    """Which permutations of atoms are symmetries."""
+
+    permutations: Annotated[
+        str,
+        Parameter(help="auto (found in the data), none (GDML), or a file with one on each line."),
+    ] = "auto"
+    max_permutations: Annotated[
+        int | None, Parameter(help="Use at most this many of the permutations found.")
+    ] = None
+
+    def for_dataset(self, dataset: Dataset) -> Literal["auto"] | IntArray | None:
+        """Return what :func:`kraft.train` takes: ``"auto"``, None or an array read from a file."""
+        if self.permutations == "auto":
+            return "auto"
+        if self.permutations == "none":
+            return None
+        return read_permutations(Path(self.permutations), dataset.atomic_numbers)
+
+
+@Parameter(name="*", group=MODEL_GROUP)
+@dataclass(frozen=True)
+class ModelOptions:
+    """Kernel, its parameters, and the limits of the solver."""
+
+    kernel: Annotated[
+        Literal["auto", "matern52", "matern72", "gaussian"],
+        Parameter(help="Radial kernel; matern52 is that of the sGDML papers."),
+    ] = "auto"
+    length_scale: Annotated[
+        float | None,
+        Parameter(
+            help="In units of inverse distances, 1/Å (sgdml calls it sig). Chosen if not given."
+        ),
+    ] = None
+    regularization: Annotated[
+        float | None,
+        Parameter(help="Added to the diagonal (the papers use 1e-10). Chosen if not given."),
+    ] = None
+    energy_weight: Annotated[
+        float, Parameter(help="Learn from energies too, with this weight; 0: from forces only.")
+    ] = 0.0
+    max_memory: Annotated[
+        str | None, Parameter(help="Memory the solver may use, for example 8GB; what is free.")
+    ] = None
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes that the solver may use, or None."""
+        return None if self.max_memory is None else parse_memory(self.max_memory)
