@@ -40,6 +40,11 @@ def _cgroup_available() -> int | None:
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        statistics = Path("/sys/fs/cgroup/memory.stat").read_text()
     except (OSError, ValueError):
         return None
-    return None if limit == "max" else max(0, int(limit) - used)
+    if limit == "max":
+        return None
+    # files read lately count as used, but make room when memory is asked for
+    cached = re.search(r"^inactive_file (\d+)", statistics, flags=re.MULTILINE)
+    return max(0, int(limit) - used + (int(cached.group(1)) if cached else 0))

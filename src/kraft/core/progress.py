@@ -12,7 +12,8 @@ class Progress(Protocol):
     (``KeyboardInterrupt``, say) stops the work cleanly.
     """
 
-    def __call__(self, stage: str, done: int, total: int, /) -> None: ...
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        """Take note that ``done`` of ``total`` (0 when not known) is done of this stage."""
 
 
 def silent(stage: str, done: int, total: int, /) -> None:

@@ -1,8 +1,8 @@
 """What every descriptor offers: pair features, and products with their Jacobian.
 
-A descriptor maps the positions ``R`` of ``N`` atoms to ``D`` features ``x(R)``, one for each pair of
-atoms, so each row of the Jacobian ``J = ∂x/∂R`` touches two atoms. The Jacobian is never stored as
-a matrix; it is kept as one three-vector a feature.
+A descriptor maps the positions ``R`` of ``N`` atoms to ``D`` features ``x(R)``, one for each pair
+of atoms, so each row of the Jacobian ``J = ∂x/∂R`` touches two atoms. The Jacobian is never stored
+as a matrix; it is kept as one three-vector a feature.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def internal_motions(positions: Tensor, *, turns_freely: bool = True) -> Tensor:
     Tensor
         ``(B, N, 3, r)`` with ``r = 3N - 6``; ``3N - 5`` when one of the geometries is linear, and
         ``3N - 3`` without free rotation. The basis spans the row space of the Jacobian; where a
-        geometry has more rigid motions than ``3N - r`` it holds some of them too, which is harmless.
+        geometry has more rigid motions than ``3N - r`` it holds some of them too, which does no
+        harm.
     """
     n_geometries, n_atoms, _ = positions.shape
     identity = torch.eye(3, dtype=positions.dtype, device=positions.device)
@@ -49,4 +50,5 @@ def internal_motions(positions: Tensor, *, turns_freely: bool = True) -> Tensor:
     )
     threshold = LINEAR_MOLECULE * singular_values[:, :1]
     n_rigid = int((singular_values > threshold).sum(dim=1).min())
-    return left[:, :, n_rigid:].reshape(n_geometries, n_atoms, 3, 3 * n_atoms - n_rigid)
+    basis: Tensor = left[:, :, n_rigid:]
+    return basis.reshape(n_geometries, n_atoms, 3, 3 * n_atoms - n_rigid)

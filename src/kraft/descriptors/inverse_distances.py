@@ -42,11 +42,6 @@ class InverseDistances:
         self.first_atoms, self.second_atoms = pairs[0].contiguous(), pairs[1].contiguous()
         self.cell = None if cell is None else cell.to(device=device, dtype=dtype)
         self._inverse_cell = None if self.cell is None else torch.linalg.inv(self.cell)
-        # feature of each ordered pair of atoms; the diagonal points at feature 0 and is masked
-        table = torch.zeros(n_atoms, n_atoms, dtype=torch.long, device=device)
-        table[pairs[0], pairs[1]] = torch.arange(self.n_features, device=device)
-        self._feature_of_pair = (table + table.T).reshape(-1)
-        self._off_diagonal = 1.0 - torch.eye(n_atoms, device=device, dtype=dtype)
 
     @property
     def n_atoms(self) -> int:
@@ -74,7 +69,8 @@ class InverseDistances:
 
     def values(self, positions: Tensor) -> Tensor:
         """Return the features ``(B, D)`` in 1/Å of positions ``(B, N, 3)`` in Å."""
-        return torch.linalg.vector_norm(self._separations(positions), dim=-1).reciprocal()
+        distances: Tensor = torch.linalg.vector_norm(self._separations(positions), dim=-1)
+        return distances.reciprocal()
 
     def evaluate(self, positions: Tensor) -> Features:
         """Return features in 1/Å and their gradients ``-(r_a - r_b)/r_ab³`` in 1/Å²."""

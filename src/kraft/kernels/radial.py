@@ -8,13 +8,14 @@ formulas hold no length scale. With ``u = |z - z'|`` and the operator ``𝒟 = (
 which is all that covariances of energies, forces and Hessians need (`docs/theory.md`, eqs. 3-6).
 
 For the Matérn family with smoothness ``p + 1/2``, ``k = θ_p(u) e^{-u} / θ_p(0)`` with the reverse
-Bessel polynomials ``θ_0 = 1, θ_1 = 1 + u, θ_p = (2p-1) θ_{p-1} + u² θ_{p-2}``, and ``𝒟`` only lowers
-the index: ``𝒟[θ_p e^{-u}] = -θ_{p-1} e^{-u}``, with ``θ_{-1} = 1/u``. For the Gaussian,
+Bessel polynomials ``θ_0 = 1, θ_1 = 1 + u, θ_p = (2p-1) θ_{p-1} + u² θ_{p-2}``, and ``𝒟`` only
+lowers the index: ``𝒟[θ_p e^{-u}] = -θ_{p-1} e^{-u}``, with ``θ_{-1} = 1/u``. For the Gaussian,
 ``k = e^{-u²/2}`` and ``𝒟k = -k``.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Matern(RadialKernel):
         """Return ``(-1)ⁿ θ_{p-n}(u) e^{-u} / θ_p(0)``."""
         index = self.p - order
         u = squared.clamp_min(0.0 if index >= 0 else torch.finfo(squared.dtype).tiny).sqrt()
-        envelope = torch.exp(-u) * ((-1) ** order / _bessel_coefficients(self.p)[0])
+        envelope: Tensor = torch.exp(-u) * ((-1) ** order / _bessel_coefficients(self.p)[0])
         if index < 0:
             return envelope / u
         return envelope * _polynomial(_bessel_coefficients(index), u)
@@ -81,9 +82,7 @@ class Matern(RadialKernel):
     def force_factors_(self, squared: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(θ_{p-1} e^{-u}, θ_{p-2} e^{-u}) / θ_p(0)`` in place."""
         u = squared.clamp_min_(0.0).sqrt_()
-        envelope = torch.sub(
-            torch.tensor(-math.log(_bessel_coefficients(self.p)[0]), dtype=u.dtype), u, out=scratch
-        ).exp_()
+        envelope = torch.sub(_minus_log_norm(self.p, u.dtype), u, out=scratch).exp_()
         if self.p == 2:  # (1 + u) e^{-u}, e^{-u}
             return torch.addcmul(envelope, envelope, u, out=u), envelope
         first = _polynomial(_bessel_coefficients(self.p - 1), u).mul_(envelope)
@@ -104,7 +103,8 @@ class Gaussian(RadialKernel):
 
     def derivative(self, order: int, squared: Tensor) -> Tensor:
         """Return ``(-1)ⁿ e^{-u²/2}``."""
-        return torch.exp(-0.5 * squared) * (-1) ** order
+        value: Tensor = torch.exp(-0.5 * squared) * (-1) ** order
+        return value
 
     def force_factors_(self, squared: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(k, k)`` in place; the scratch is not needed."""
@@ -119,6 +119,12 @@ def _bessel_coefficients(p: int) -> tuple[float, ...]:
         math.factorial(2 * p - k) / (math.factorial(p - k) * math.factorial(k) * 2.0 ** (p - k))
         for k in range(p + 1)
     )
+
+
+@functools.cache
+def _minus_log_norm(p: int, dtype: torch.dtype) -> Tensor:
+    """Return ``-log θ_p(0)``: adding it to an exponent normalizes the kernel at no cost."""
+    return torch.tensor(-math.log(_bessel_coefficients(p)[0]), dtype=dtype)
 
 
 def _polynomial(coefficients: tuple[float, ...], u: Tensor) -> Tensor:

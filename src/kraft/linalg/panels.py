@@ -23,8 +23,8 @@ class NotPositiveDefiniteError(ArithmeticError):
 class LowerPanels:
     """Lower triangle of a symmetric ``size × size`` matrix, in block columns.
 
-    Panel ``k`` holds the rows from ``starts[k]`` to the end; entries of its leading square above the
-    diagonal are not used.
+    Panel ``k`` holds the rows from ``starts[k]`` to the end; entries of its leading square above
+    the diagonal are not used.
 
     Parameters
     ----------

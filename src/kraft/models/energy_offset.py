@@ -37,7 +37,7 @@ class EnergyOffset:
 def fit_energy_offset(
     model: ForceField, training: Dataset
 ) -> tuple[EnergyOffset | None, tuple[str, ...]]:
-    """Fit the constant on the training energies; return it with sentences that a person should read.
+    """Fit the constant on the training energies; return it with notices for a person to read.
 
     ``model`` must have an energy offset of zero. Without energies the constant stays zero.
     """
@@ -53,20 +53,25 @@ def fit_energy_offset(
     if len(training) > 2 and spread > 0.0:
         slope = float(np.polyfit(predicted - predicted.mean(), training.energies, 1)[0])
     offset = EnergyOffset(float(difference.mean()), scatter, slope)
-    return offset, _notices(offset, training, spread)
+    deviation = (training.energies - training.energies.mean()) - slope * (
+        predicted - predicted.mean()
+    )
+    follows = float(deviation.std()) < 0.5 * float(training.energies.std())
+    return offset, _notices(offset, training, follows)
 
 
-def _notices(offset: EnergyOffset, training: Dataset, spread: float) -> tuple[str, ...]:
+def _notices(offset: EnergyOffset, training: Dataset, follows: bool) -> tuple[str, ...]:
+    """Judge the slope; ``follows`` tells whether the energies follow a line of any slope."""
     if len(training) < 10 or GOOD_SLOPE[0] < offset.slope < GOOD_SLOPE[1]:
         return ()
     units = training.units
     scatter = f"{offset.scatter / units.energy_factor:.3g} {units.energy_label}"
-    if offset.slope < 0.0:
-        cause = "the forces seem to have the wrong sign (gradients instead of forces?)"
-    elif offset.scatter < 0.5 * spread:
-        cause = "energies and forces seem to be in different units"
-    else:
+    if not follows:
         cause = "energies and forces seem to come from different calculations"
+    elif offset.slope < 0.0:
+        cause = "the forces seem to have the wrong sign (gradients instead of forces?)"
+    else:
+        cause = "energies and forces seem to be in different units"
     return (
         f"Energies do not follow from the forces: their slope against the integrated forces is "
         f"{offset.slope:.2f} where 1 is expected, scatter {scatter}; {cause}. "

@@ -74,7 +74,7 @@ class Evaluator:
         chunk = max(1, CHUNK_ELEMENTS // (3 * self.descriptor.n_features))
         if len(positions) <= chunk:
             return self._evaluate(positions)
-        parts = [self._evaluate(part) for part in positions.split(chunk)]
+        parts = [self._evaluate(part) for part in torch.split(positions, chunk)]
         return EnergiesForces(
             torch.cat([part.energies for part in parts]), torch.cat([part.forces for part in parts])
         )
@@ -98,7 +98,8 @@ class Evaluator:
         With ``a_j = δᵀJ`` and ``b_j = v_jᵀJ`` for every permuted copy of the geometry
         (`docs/theory.md`, eq. 10),
 
-            H = Σ_j [second (a bᵀ + b aᵀ) + third (δᵀv) a aᵀ + second (δᵀv) JᵀJ] + Σ_d ∂E/∂x_d ∂²x_d,
+            H = Σ_j [second (a bᵀ + b aᵀ) + third (δᵀv) a aᵀ + second (δᵀv) JᵀJ]
+                + Σ_d ∂E/∂x_d ∂²x_d,
 
         to which energy labels add ``Σ_j ε_j [second a aᵀ + first JᵀJ]``. Always in float64.
         """

@@ -115,14 +115,21 @@ class ForceField:
         with torch.inference_mode():
             energies, forces = self.evaluator(tensor)
         energies_array, forces_array = energies.cpu().numpy(), forces.cpu().numpy()
-        if not np.isfinite(energies_array).all():
-            raise self._explain(array[None] if single else array, energies_array)
+        if not (np.isfinite(energies_array).all() and np.isfinite(forces_array).all()):
+            finite = np.isfinite(energies_array) & np.isfinite(forces_array).all(axis=(1, 2))
+            raise _explain(array[None] if single else array, int(finite.argmin()))
         if single:
             return Prediction(energies_array.reshape(()), forces_array[0])
         return Prediction(energies_array, forces_array)
 
     def hessian(self, positions: ArrayLike) -> FloatArray:
-        """Return the analytic Hessian ``(3N, 3N)`` in eV/Å² at one geometry ``(N, 3)`` in Å."""
+        """Return the analytic Hessian ``(3N, 3N)`` in eV/Å² at one geometry ``(N, 3)`` in Å.
+
+        Raises
+        ------
+        GeometryError
+            When the shape does not fit the molecule, a position is not finite or atoms coincide.
+        """
         array = self._checked(positions)
         if array.ndim != 2:
             raise GeometryError(
@@ -132,6 +139,8 @@ class ForceField:
         with torch.inference_mode():
             hessian = self.evaluator.hessian(torch.from_numpy(array).to(self.device))
         result: FloatArray = hessian.cpu().numpy()
+        if not np.isfinite(result).all():
+            raise _explain(array[None], 0)
         return result
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -157,19 +166,6 @@ class ForceField:
             raise GeometryError("Expected at least one geometry, got none.")
         return array
 
-    def _explain(self, positions: FloatArray, energies: FloatArray) -> GeometryError:
-        index = int(np.flatnonzero(~np.isfinite(energies))[0])
-        where = f"geometry {index}" if len(positions) > 1 else "the geometry"
-        if not np.isfinite(positions[index]).all():
-            return GeometryError(
-                f"Expected finite positions, but {where} has NaN or infinite ones. "
-                "Look at the step before: a simulation may have become unstable."
-            )
-        return GeometryError(
-            f"Two atoms of {where} are in the same place, so their distance has no inverse. "
-            "Check the positions."
-        )
-
 
 def check_device(device: str) -> None:
     """Raise OptionError unless torch can compute on this device."""
@@ -182,3 +178,17 @@ def check_device(device: str) -> None:
             "Device cuda was asked for, but torch finds no usable GPU. Install a CUDA build of "
             "torch, or choose --device cpu."
         )
+
+
+def _explain(positions: FloatArray, index: int) -> GeometryError:
+    """Return the error for geometry ``index`` of ``(B, N, 3)``, whose prediction is not finite."""
+    where = f"geometry {index}" if len(positions) > 1 else "the geometry"
+    if not np.isfinite(positions[index]).all():
+        return GeometryError(
+            f"Expected finite positions, but {where} has NaN or infinite ones. "
+            "Look at the step before: a simulation may have become unstable."
+        )
+    return GeometryError(
+        f"Two atoms of {where} are in the same place, so their distance has no inverse. "
+        "Check the positions."
+    )

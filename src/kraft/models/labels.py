@@ -7,6 +7,7 @@ means the same for every molecule and unit (as in paper 002).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,9 +44,9 @@ class Labels:
     @classmethod
     def from_dataset(cls, dataset: Dataset, energy_weight: float = 0.0) -> Labels:
         """Make the labels of a training set; energies enter if ``energy_weight`` is positive."""
-        if energy_weight < 0.0:
+        if not (energy_weight >= 0.0 and math.isfinite(energy_weight)):
             raise OptionError(
-                f"The energy weight must not be negative, got {energy_weight}; 0 learns from "
+                f"The energy weight must be a number from 0 on, got {energy_weight}; 0 learns from "
                 "forces only, 1 trusts energies (eV) as much as forces (eV/Å)."
             )
         scale = float(np.std(dataset.forces))

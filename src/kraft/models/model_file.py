@@ -26,7 +26,9 @@ from kraft.core.files import atomic_path
 from kraft.core.typing import AnyArray, FloatArray
 from kraft.data.units import Units
 from kraft.descriptors import InverseDistances
+from kraft.kernels.radial import radial_kernel
 from kraft.models.parameters import Parameters, Record
+from kraft.symmetry.group import as_permutations
 
 FORMAT_VERSION = 1
 METADATA_KEY = "kraft"
@@ -93,46 +95,66 @@ def _read(source: Path) -> tuple[dict[str, AnyArray], dict[str, Any]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if METADATA_KEY not in metadata:
             raise ModelFileError(
-                f"{source} is a safetensors file, but not one that kraft wrote (its metadata has no "
-                f"key {METADATA_KEY!r}). Give a model made by `kraft train`."
+                f"{source} is a safetensors file, but not one that kraft wrote (its metadata has "
+                f"no key {METADATA_KEY!r}). Give a model made by `kraft train`."
             )
-        return arrays, json.loads(metadata[METADATA_KEY])
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        content = json.loads(metadata[METADATA_KEY])
+        if not isinstance(content, dict):
+            raise ValueError(f"its metadata {METADATA_KEY!r} is no JSON object")
+        return arrays, content
+    except (SafetensorError, ValueError, TypeError, AttributeError, OSError) as error:
         with source.open("rb") as handle:
             zipped = handle.read(2) == b"PK"
         advice = (
             "It looks like an sgdml archive: import it with `kraft convert`."
             if zipped
-            else "Give a model made by `kraft train`; if it is one, the file was cut short or changed."
+            else "Give a model made by `kraft train`; if it is one, it was cut short or changed."
         )
         raise ModelFileError(f"{source} is no readable model file ({error}). {advice}") from error
 
 
 def _parameters(arrays: dict[str, AnyArray], content: dict[str, Any]) -> Parameters:
     cell = arrays.get("cell")
+    positions = coefficients = None
     if all(name in arrays for name in _GEOMETRIES):
-        descriptors, coefficients = descriptors_and_coefficients(
-            arrays["training_positions"], arrays["coefficients"], cell
-        )
-        training = {name: arrays[name] for name in _GEOMETRIES}
+        positions, coefficients = (arrays[name] for name in _GEOMETRIES)
+        descriptors, products = descriptors_and_coefficients(positions, coefficients, cell)
     else:
-        descriptors, coefficients = (arrays[name] for name in _DESCRIPTORS)
-        training = {}
-    record = dict(content["record"])
-    known = {field.name for field in dataclasses.fields(Record)}
-    record = {name: value for name, value in record.items() if name in known}
-    for name in ("train_indices", "valid_indices"):
-        record[name] = tuple(record.get(name, ()))
+        descriptors, products = (arrays[name] for name in _DESCRIPTORS)
+    _check_values(arrays)
+    radial_kernel(content["kernel"])
     return Parameters(
-        **{name: arrays[name] for name in _ALWAYS},
-        **{name: arrays[name] for name in _OPTIONAL if name in arrays},
-        **{name: content[name] for name in _SCALARS},
-        **training,
+        atomic_numbers=arrays["atomic_numbers"],
+        permutations=as_permutations(arrays["permutations"], len(arrays["atomic_numbers"])),
+        kernel=content["kernel"],
+        length_scale=float(content["length_scale"]),
+        regularization=float(content["regularization"]),
+        feature_weights=arrays["feature_weights"],
         training_descriptors=descriptors,
-        feature_coefficients=coefficients,
+        feature_coefficients=products,
+        energy_offset=float(content["energy_offset"]),
+        energy_coefficients=arrays.get("energy_coefficients"),
+        cell=cell,
+        training_positions=positions,
+        coefficients=coefficients,
         units=Units(**content["units"]),
-        record=Record(**record),
+        record=_record(content["record"]),
     )
+
+
+def _record(content: dict[str, Any]) -> Record:
+    """Return the record; entries that this version does not know are left out."""
+    known = {field.name for field in dataclasses.fields(Record)}
+    entries = {name: value for name, value in dict(content).items() if name in known}
+    for name in ("train_indices", "valid_indices"):
+        entries[name] = tuple(int(index) for index in entries.get(name, ()))
+    return Record(**entries)
+
+
+def _check_values(arrays: dict[str, AnyArray]) -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"its {name} have values that are not finite")
 
 
 def descriptors_and_coefficients(

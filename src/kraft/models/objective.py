@@ -115,8 +115,10 @@ class Objective:
             return math.inf
         solution = torch.cholesky_solve(system.labels[:, None], factor)[:, 0]
         if self._arrays.has_validation:
-            return self._validation_error(system, solution)
-        return self._leave_one_out_error(system, factor, solution)
+            error = self._validation_error(system, solution)
+        else:
+            error = self._leave_one_out_error(system, factor, solution)
+        return error if math.isfinite(error) else math.inf
 
     def _system(self, length_scale: float) -> _System:
         if length_scale not in self._systems:

@@ -240,7 +240,7 @@ def _permutation_group(
     progress: Progress,
 ) -> tuple[IntArray, SymmetryResult | None]:
     if permutations is None:
-        return identity(training.n_atoms), None
+        return identity(training.n_atoms)[None], None
     if not isinstance(permutations, str):
         return validate(permutations, training.atomic_numbers), None
     if permutations != "auto":
@@ -290,7 +290,8 @@ def _checked_weights(
     if feature_weights is None:
         return np.ones(n_features)
     weights = np.array(feature_weights, dtype=np.float64)
-    if weights.shape != (n_features,) or not (weights >= 0.0).all() or not weights.any():
+    usable = np.isfinite(weights).all() and (weights >= 0.0).all() and weights.any()
+    if weights.shape != (n_features,) or not usable:
         raise OptionError(
             f"Feature weights must be {n_features} non-negative numbers, one a pair of atoms, not "
             f"all zero; got shape {weights.shape}."
@@ -298,7 +299,7 @@ def _checked_weights(
     for orbit in feature_orbits(group):
         if np.ptp(weights[orbit]) > 1e-12 * weights.max():
             raise OptionError(
-                f"Feature weights must be equal on equivalent pairs of atoms, but those of features "
+                "Feature weights must be equal on equivalent pairs of atoms, but those of features "
                 f"{orbit.tolist()} differ. Average them over the orbits of the permutations."
             )
     return weights

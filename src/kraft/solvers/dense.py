@@ -109,8 +109,8 @@ class DenseCholesky:
         if needed > allowed:
             fraction = (allowed / needed) ** 0.5
             raise MemoryLimitError(
-                f"The dense solver needs {needed / GIB:.2f} GiB for {operator.size} labels, but may "
-                f"use {allowed / GIB:.2f} GiB. Train on at most about {fraction:.0%} as many "
+                f"The dense solver needs {needed / GIB:.2f} GiB for {operator.size} labels, but "
+                f"may use {allowed / GIB:.2f} GiB. Train on at most about {fraction:.0%} as many "
                 "geometries, or allow more memory (--max-memory)."
             )
 
@@ -137,8 +137,8 @@ class PreparedCholesky:
         started = time.perf_counter()
         coefficients = self.factor.solve(right_hand_side)
         applied = self.operator.matmul(coefficients) + self.regularization * coefficients
-        size = torch.linalg.vector_norm(right_hand_side)
-        residual = float(torch.linalg.vector_norm(right_hand_side - applied) / size)
+        size = float(torch.linalg.vector_norm(right_hand_side))
+        residual = float(torch.linalg.vector_norm(right_hand_side - applied)) / (size or 1.0)
         if not residual < TOLERATED_RESIDUAL:
             raise SolverError(
                 f"The solution leaves a relative residual of {residual:.1e}; expected less than "
