@@ -32,8 +32,8 @@ _MIN_PAIRS = 1000
 _MANY_PAIRS = 500
 _REGION_ENTRIES = 1e7
 _EXACT_ENTRIES = 5e5
-_MIN_INSIDE_SPANNED = 0.9
-_N_PROBES = 24
+_MIN_INSIDE_SPANNED = 0.85
+_N_PROBES = 60
 _MAX_PROBED = 512
 
 
@@ -285,14 +285,17 @@ def _evidence(
 def _rejections(
     candidates: Candidates, assembly: Assembly, n_exact: int, needed: int
 ) -> tuple[Rejection, ...]:
-    failed = candidates.support == 0
-    seldom = np.where((candidates.support > 0) & (candidates.support < needed), 1, 0)
+    members = {row.tobytes() for row in np.ascontiguousarray(assembly.group)}
+    rows = np.ascontiguousarray(candidates.permutations)
+    outside = np.array([row.tobytes() not in members for row in rows], dtype=bool)
+    failed = outside & (candidates.support == 0)
+    seldom = outside & (candidates.support > 0) & (candidates.support < needed)
     supported = np.flatnonzero(candidates.support >= needed)
     counted = [
         ("some distance never occurs in the data", candidates.out_of_range * failed),
         ("a center of fixed handedness would be inverted", candidates.inverted * failed),
         ("hardly closer to another geometry than without it", candidates.indifferent * failed),
-        ("a single pair of geometries shows it, among many", seldom),
+        ("a single pair of geometries shows it, among many", seldom.astype(np.int64)),
     ]
     for reason, positions in (
         ("with the other symmetries it spans geometries that are not visited", assembly.unvisited),

@@ -100,6 +100,7 @@ def refine(
 
     Each step takes the atoms in their present order, compares every row of distances of the one
     geometry with every row of the other, assigns the rows and keeps the result where eq. 1 fell.
+    The two atoms of a comparison are taken to change places, which leaves their own distance.
 
     Parameters
     ----------
@@ -122,7 +123,9 @@ def refine(
     for _ in range(_MAX_STEPS):
         target, current = second[active], permuted[active]
         rows = _squares(target)[:, :, None] + _squares(current)[:, None, :]
-        step = assign(rows - 2.0 * target @ current + penalty)
+        # In row b of the one and row a of the other, compare a-b with b-a and not with a-a.
+        exchange = target**2 + current**2 - 4.0 * target * current
+        step = assign(rows - 2.0 * target @ current + exchange + penalty)
         candidates = np.take_along_axis(permutations[active], step, axis=1)
         matrices = permute_matrices(first[active], candidates)
         values = _squared_norms(matrices - target)
