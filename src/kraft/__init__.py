@@ -13,6 +13,7 @@ Everything is in eV and Å.
 
 from kraft.core.errors import KraftError
 from kraft.data import Dataset, Split, Units, read, split, write
+from kraft.interfaces.ase import KraftCalculator
 from kraft.models import ForceField, Prediction, TrainingResult, train
 from kraft.symmetry import find_permutations
 from kraft.version import __version__
@@ -22,6 +23,7 @@ load = ForceField.load
 __all__ = [
     "Dataset",
     "ForceField",
+    "KraftCalculator",
     "KraftError",
     "Prediction",
     "Split",

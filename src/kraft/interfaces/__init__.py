@@ -1,0 +1,1 @@
+"""Other programs: calculators, simulation engines and their file formats."""
