@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+import kraft.datasets
+from kraft.data import Dataset, read
 
 _BESIDE_PROJECT = Path(__file__).resolve().parents[2] / "shared"
 
@@ -19,3 +23,31 @@ def reference_data() -> Path:
             f"no reference data in {folder}: set KRAFT_REFERENCE_DATA to the folder that holds them"
         )
     return folder
+
+
+pytest.register_assert_rewrite(
+    "contracts.descriptor_contract",
+    "contracts.kernel_contract",
+    "contracts.operator_contract",
+    "contracts.solver_contract",
+)
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every device that torch can compute on."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+    return str(request.param)
+
+
+@pytest.fixture(params=["float64", "float32"])
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    """Both precisions; tolerances follow from ``torch.finfo(dtype).eps``."""
+    return {"float64": torch.float64, "float32": torch.float32}[request.param]
+
+
+@pytest.fixture(scope="session")
+def ethanol() -> Dataset:
+    """The 2000 frames of ethanol that ship with kraft."""
+    return read(Path(kraft.datasets.__file__).with_name("ethanol_gfn2.npz"))
