@@ -79,14 +79,24 @@ CHIRAL = Molecule(  # five different atoms: S = 1
     "bromochlorofluoromethane",
     np.array([6, 1, 9, 17, 35]),
     np.array(
-        [[0.0, 0.0, 0.0], [0.63, 0.63, 0.63], [-0.8, -0.8, 0.8], [1.0, -1.0, -1.0], [-1.1, 1.1, -1.1]]
+        [
+            [0.0, 0.0, 0.0],
+            [0.63, 0.63, 0.63],
+            [-0.8, -0.8, 0.8],
+            [1.0, -1.0, -1.0],
+            [-1.1, 1.1, -1.1],
+        ]
     ),
     np.arange(5)[None],
 )
 
 _HEXAGON = np.array([[np.cos(a), np.sin(a), 0.0] for a in np.arange(6) * np.pi / 3])
 _DIHEDRAL = np.array(
-    [np.r_[image, image + 6] for s in range(6) for image in ((np.arange(6) + s) % 6, (s - np.arange(6)) % 6)]
+    [
+        np.r_[image, image + 6]
+        for s in range(6)
+        for image in ((np.arange(6) + s) % 6, (s - np.arange(6)) % 6)
+    ]
 )
 
 BENZENE = Molecule(  # S = 12, no atom stays in place
@@ -130,7 +140,9 @@ def random_rotation(seed: int = 0) -> FloatArray:
     return matrix * np.sign(np.linalg.det(matrix))
 
 
-def pair_potential(atomic_numbers: IntArray, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+def pair_potential(
+    atomic_numbers: IntArray, positions: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Return energies ``(B,)`` and forces ``(B, N, 3)`` of a smooth, permutation-symmetric model.
 
     ``E = Σ_{a<b} A (1 - e^{-(r - r_0)})²`` with constants of the pair of elements.
