@@ -61,7 +61,7 @@ class NveRun:
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
-        return self.positions.shape[1]
+        return int(self.positions.shape[1])
 
     @property
     def total(self) -> FloatArray:
@@ -157,7 +157,7 @@ def run_nve(
         When positions become infinite, or the calculator refuses a geometry.
     """
     _check_options(atoms, temperature, timestep, n_steps, n_equilibration, frame_interval)
-    moving = atoms.copy()
+    moving: Any = atoms.copy()  # type: ignore[no-untyped-call]
     moving.calc = atoms.calc
     random = generator(seed, "nve")
     _draw_velocities(moving, temperature, random)
@@ -200,8 +200,10 @@ class _Record:
         to_ps = 1e-3 * self._timestep
         potential, kinetic = self._energies.T.copy()
         positions, velocities = (np.array(part) for part in zip(*self._frames, strict=True))
-        times: FloatArray = np.arange(len(potential)) * to_ps
-        frame_times: FloatArray = np.arange(len(positions)) * (self._interval * to_ps)
+        times = np.arange(len(potential), dtype=np.float64)
+        frame_times = np.arange(len(positions), dtype=np.float64)
+        times *= to_ps
+        frame_times *= self._interval * to_ps
         return NveRun(
             times=times,
             potential=potential,
