@@ -79,10 +79,11 @@ for job in json.load(open(sys.argv[1])):
 
 NOTES = """
 How to read it: *found* is how many of the runs (sample sizes {sizes}, {n_seeds} seeds each; the
-sample itself is drawn anew for each; fewer seeds where a molecule's time ran out) gave exactly the expected number of permutations, the
-identity included. *Support* is the least number of pairs of geometries that show a generator of
-the group, over all runs; 0 where the geometries show it by being exactly symmetric themselves or a
-run found no generator. Seconds are the median on one thread of {machine}.
+sample itself is drawn anew for each; fewer seeds where a molecule's time ran out) gave exactly the
+expected number of permutations, the identity included. *Support* is the least number of pairs of
+geometries that show a generator of the group, over all runs; 0 where the geometries show it by
+being exactly symmetric themselves or a run found no generator. Seconds are the median on one
+thread of {machine}.
 
 - **Ac-Ala3-NHMe.** The literature's 18 cannot be a group of what this molecule can do: it is
   chiral, so no permutation may invert a center, and what remains is a third of a turn of each of
@@ -147,7 +148,8 @@ def run_peer(python: str, path: Path, sizes: list[int], seeds: int, n_frames: in
         return "failed"
     counts = Counter(int(line[1]) for line in lines)
     seconds = statistics.median(float(line[2]) for line in lines)
-    return f"{spell(counts)}; {seconds:.1f} s"
+    crashed = f", no result ({seeds - len(lines)} times)" if len(lines) < seeds else ""
+    return f"{spell(counts)}{crashed}; {seconds:.1f} s"
 
 
 def spell(counts: Counter[int]) -> str:
