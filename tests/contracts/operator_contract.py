@@ -1,0 +1,84 @@
+"""What every symmetric operator must keep; subclass ``OperatorContract`` and make operators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import kraft.linalg.panels as panels_module
+from kraft.core.progress import silent
+from kraft.linalg import LowerPanels, SymmetricOperator
+
+
+def assembled(operator: SymmetricOperator) -> torch.Tensor:
+    """Return the whole matrix from the operator's lower panels."""
+    panels = LowerPanels(
+        operator.size,
+        block_size=operator.block_size,
+        dtype=operator.dtype,
+        device=operator.device,
+    )
+    operator.assemble(panels, silent)
+    return panels.to_dense()
+
+
+class OperatorContract:
+    """Shared suite: override the fixture ``operator`` to yield every case."""
+
+    @pytest.fixture
+    def operator(self) -> SymmetricOperator:
+        raise NotImplementedError
+
+    def test_sizes(self, operator):
+        assert operator.size > 0
+        assert operator.size % operator.block_size == 0
+        assert assembled(operator).shape == (operator.size, operator.size)
+        assert assembled(operator).dtype == operator.dtype
+
+    def test_product_is_that_of_the_matrix(self, operator):
+        matrix = assembled(operator)
+        generator = torch.Generator().manual_seed(1)
+        vectors = torch.randn(3, operator.size, generator=generator, dtype=torch.float64)
+        for vector in vectors.to(operator.device, operator.dtype):
+            expected = matrix @ vector
+            tolerance = 1e3 * torch.finfo(operator.dtype).eps * float(expected.abs().max())
+            torch.testing.assert_close(operator.matmul(vector), expected, rtol=0, atol=tolerance)
+
+    def test_product_is_symmetric(self, operator):
+        """Of the matrix-free product, since the assembled one is symmetric by its storage."""
+        generator = torch.Generator().manual_seed(0)
+        left, right = torch.randn(2, operator.size, generator=generator, dtype=torch.float64).to(
+            operator.device, operator.dtype
+        )
+        forth, back = float(left @ operator.matmul(right)), float(right @ operator.matmul(left))
+        size = float(operator.matmul(right).norm() * left.norm())
+        assert abs(forth - back) < 1e3 * torch.finfo(operator.dtype).eps * size
+
+    def test_positive_semidefinite(self, operator):
+        eigenvalues = torch.linalg.eigvalsh(assembled(operator))
+        tolerance = 1e3 * torch.finfo(operator.dtype).eps * float(eigenvalues[-1])
+        assert float(eigenvalues[-1]) > 0.0
+        assert float(eigenvalues[0]) > -tolerance
+
+    def test_panels_do_not_show(self, operator, monkeypatch):
+        whole = assembled(operator)
+        monkeypatch.setattr(panels_module, "PANEL_WIDTH", operator.block_size)
+        assert torch.equal(assembled(operator), whole)
+
+    def test_product_leaves_the_vector_alone(self, operator):
+        vector = torch.ones(operator.size, dtype=operator.dtype, device=operator.device)
+        operator.matmul(vector)
+        assert torch.equal(vector, torch.ones_like(vector))
+
+    def test_progress_reaches_the_end(self, operator):
+        calls = []
+        panels = LowerPanels(
+            operator.size,
+            block_size=operator.block_size,
+            dtype=operator.dtype,
+            device=operator.device,
+        )
+        operator.assemble(panels, lambda *call: calls.append(call))
+        stages = {stage for stage, _, _ in calls}
+        assert len(stages) == 1 and calls[-1][1] == calls[-1][2] > 0
+        assert [done for _, done, _ in calls] == sorted(done for _, done, _ in calls)
