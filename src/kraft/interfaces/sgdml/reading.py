@@ -158,7 +158,7 @@ def _parameters(
         length_scale=length_scale / length,
         regularization=_scalar(numbers, "lam", 0.0) / length**2,
         feature_weights=np.ones(n_features),
-        training_descriptors=descriptors[:, order] / length,
+        training_descriptors=np.ascontiguousarray(descriptors[:, order]) / length,
         feature_coefficients=coefficients[:, order] * (-scale * energy / length),
         energy_offset=_scalar(numbers, "c") * energy,
         energy_coefficients=None if epsilon is None else epsilon.reshape(-1) * (scale * energy),
