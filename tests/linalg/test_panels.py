@@ -1,0 +1,93 @@
+import pytest
+import torch
+from contracts.solver_contract import positive_matrix
+
+import kraft.linalg.panels as module
+from kraft.linalg import LowerPanels, NotPositiveDefiniteError
+from kraft.linalg.panels import panel_entries, panel_width
+
+
+@pytest.fixture(params=[1, 16, 1024])
+def width(request, monkeypatch):
+    monkeypatch.setattr(module, "PANEL_WIDTH", request.param)
+    return request.param
+
+
+def _filled(matrix, block):
+    panels = LowerPanels(len(matrix), block_size=block, dtype=matrix.dtype, device=matrix.device)
+    for row in range(0, len(matrix), block):
+        for column in range(0, row + block, block):
+            panels.set_block(row, column, matrix[row : row + block, column : column + block])
+    return panels
+
+
+@pytest.mark.parametrize("size, block", [(1, 1), (3, 3), (40, 1), (40, 4), (42, 7)])
+def test_blocks_come_back(width, size, block, dtype, device):
+    matrix = positive_matrix(size, dtype=dtype, device=device)
+    panels = _filled(matrix, block)
+    assert torch.equal(panels.to_dense(), matrix.tril() + matrix.tril(-1).T)
+    assert torch.equal(panels.diagonal(), matrix.diagonal())
+    assert all(start % block == 0 for start in panels.starts)
+
+
+@pytest.mark.parametrize("size, block", [(1, 1), (40, 1), (40, 4), (42, 7), (2000, 30)])
+def test_entries_are_known_beforehand(width, size, block):
+    panels = LowerPanels(size, block_size=block)
+    assert sum(panel.numel() for panel in panels.panels) == panel_entries(size, block)
+    assert panel_width(block) % block == 0 and panel_width(block) >= width
+
+
+def test_panels_hold_about_half_the_matrix():
+    assert panel_entries(20_000, 21) < 0.54 * 20_000**2
+
+
+@pytest.mark.parametrize("size, block", [(1, 1), (3, 3), (40, 1), (40, 4), (42, 7)])
+@pytest.mark.parametrize("columns", [None, 5])
+def test_factor_solves_and_knows_the_determinant(width, size, block, columns, dtype, device):
+    matrix = positive_matrix(size, condition=100.0, dtype=dtype, device=device)
+    factor = _filled(matrix, block).factorize_()
+    shape = (size,) if columns is None else (size, columns)
+    b = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    b = b.to(device, dtype)
+    before = b.clone()
+    solution = factor.solve(b)
+    expected = torch.linalg.solve(matrix.double(), b.double())
+    tolerance = 1e5 * torch.finfo(dtype).eps
+    torch.testing.assert_close(solution.double(), expected, rtol=tolerance, atol=tolerance)
+    assert solution.shape == b.shape and torch.equal(b, before)
+    determinant = float(torch.linalg.slogdet(matrix.double())[1])
+    assert factor.log_determinant() == pytest.approx(determinant, rel=tolerance, abs=tolerance)
+    assert factor.size == size
+
+
+def test_diagonal_additions(width):
+    matrix = positive_matrix(24)
+    panels = _filled(matrix, 3)
+    weights = torch.arange(24, dtype=torch.float64)
+    panels.add_to_diagonal(2.0)
+    panels.add_to_diagonal(weights)
+    expected = matrix + torch.diag(2.0 + weights)
+    torch.testing.assert_close(panels.to_dense(), expected, rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize("pivot", [0, 5, 23])
+def test_the_pivot_that_failed_is_named(width, pivot):
+    matrix = torch.eye(24, dtype=torch.float64)
+    matrix[pivot, pivot] = -1.0
+    with pytest.raises(NotPositiveDefiniteError, match=f"pivot {pivot + 1} of 24"):
+        _filled(matrix, 1).factorize_()
+
+
+def test_progress_grows_and_can_interrupt(monkeypatch):
+    monkeypatch.setattr(module, "PANEL_WIDTH", 8)
+    calls = []
+    _filled(positive_matrix(40), 4).factorize_(lambda *call: calls.append(call))
+    done = [call[1] for call in calls]
+    assert len(calls) == 6 and done == sorted(done) and done[-1] == calls[-1][2]
+
+    def interrupt(stage, done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _filled(positive_matrix(40), 4).factorize_(interrupt)
