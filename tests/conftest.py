@@ -51,3 +51,18 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 def ethanol() -> Dataset:
     """The 2000 frames of ethanol that ship with kraft."""
     return read(Path(kraft.datasets.__file__).with_name("ethanol_gfn2.npz"))
+
+
+@pytest.fixture(scope="session")
+def ethanol_parts(ethanol: Dataset) -> kraft.Split:
+    """60 frames of ethanol to train on and 200 to test on."""
+    return kraft.split(ethanol, n_train=60, n_test=200)
+
+
+@pytest.fixture(scope="session")
+def ethanol_force_field(ethanol_parts: kraft.Split) -> kraft.ForceField:
+    """A small force field of ethanol, with its 6 symmetries: accurate to about 2 kcal/mol/Å."""
+    force_field, _ = kraft.train(
+        ethanol_parts.train, kernel="matern52", length_scale=10.0, regularization=1e-10
+    )
+    return force_field

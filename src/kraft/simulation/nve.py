@@ -14,11 +14,6 @@ import ase.units
 import numpy as np
 from ase import Atoms
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import (
-    MaxwellBoltzmannDistribution,
-    Stationary,
-    ZeroRotation,
-)
 from ase.md.verlet import VelocityVerlet
 
 from kraft.core.errors import GeometryError, OptionError
@@ -30,6 +25,7 @@ FRICTION = 0.02
 """1/fs: of the Langevin thermostat that brings a molecule to its temperature."""
 
 _REPORT_STEPS = 50
+_LINEAR = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,17 +238,29 @@ def _ignore(step: int) -> None:
 
 def _draw_velocities(atoms: Any, temperature: float, random: np.random.Generator) -> None:
     """Draw velocities without rigid motion whose kinetic energy is that of the temperature."""
-    MaxwellBoltzmannDistribution(atoms, temperature_K=max(temperature, 1e-9), rng=random)
+    widths = np.sqrt(atoms.get_masses() * ase.units.kB * max(temperature, 1e-9))
+    atoms.set_momenta(widths[:, None] * random.standard_normal((len(atoms), 3)))
     _stop_rigid_motion(atoms)
     wanted = 0.5 * _degrees_of_freedom(atoms) * ase.units.kB * temperature
     drawn = atoms.get_kinetic_energy()
     atoms.set_momenta(atoms.get_momenta() * np.sqrt(wanted / drawn if drawn > 0.0 else 0.0))
 
 
-def _stop_rigid_motion(atoms: Atoms) -> None:
-    Stationary(atoms, preserve_temperature=False)
+def _stop_rigid_motion(atoms: Any) -> None:
+    """Take the net momentum away and, from a free molecule, the angular momentum."""
+    masses = atoms.get_masses()[:, None]
+    velocities = atoms.get_velocities()
+    velocities = velocities - (masses * velocities).sum(axis=0) / masses.sum()
     if not atoms.pbc.any():
-        ZeroRotation(atoms, preserve_temperature=False)
+        arms = atoms.get_positions() - atoms.get_center_of_mass()
+        angular_momentum = np.cross(arms, masses * velocities).sum(axis=0)
+        squares = (masses * arms**2).sum()
+        inertia = squares * np.eye(3) - (masses * arms).T @ arms
+        # The pseudo-inverse leaves the axis of a linear molecule alone.
+        velocities = velocities - np.cross(
+            np.linalg.pinv(inertia, rcond=_LINEAR, hermitian=True) @ angular_momentum, arms
+        )
+    atoms.set_velocities(velocities)
 
 
 def _degrees_of_freedom(atoms: Any) -> int:
@@ -260,7 +268,7 @@ def _degrees_of_freedom(atoms: Any) -> int:
     n_rotations = 0
     if not atoms.pbc.any():
         moments = atoms.get_moments_of_inertia()
-        n_rotations = int((moments > 1e-6 * moments.max()).sum())
+        n_rotations = int((moments > _LINEAR * moments.max()).sum())
     return max(1, 3 * len(atoms) - 3 - n_rotations)
 
 
