@@ -374,7 +374,7 @@ class TestSameMathematics:
             permutations=theirs.permutations,
         )
         energies, forces = in_kcal(ours, reference["positions"])
-        assert_same(forces, reference["forces"], 1e-5)
+        assert_same(forces, reference["forces"], 1e-7)
         np.testing.assert_allclose(energies, reference["energies"], rtol=0, atol=1e-4)
 
     def test_the_symmetries_found_are_the_same(self, ethanol: Dataset) -> None:
