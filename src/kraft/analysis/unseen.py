@@ -9,8 +9,11 @@ import numpy as np
 from kraft.core.errors import DataError
 from kraft.core.typing import AnyArray
 from kraft.data.dataset import Dataset
-from kraft.data.geometry import duplicate_groups
+from kraft.data.geometry import distance_chunks
 from kraft.models.force_field import ForceField
+
+SAME_DISTANCE = 1e-6
+"""Frames are the same when every interatomic distance agrees to this (Å), as far as files keep."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,22 @@ def unseen_frames(force_field: ForceField, dataset: Dataset) -> UnseenFrames:
 
 
 def _copies_of_training(force_field: ForceField, dataset: Dataset) -> AnyArray:
-    """Tell ``(B,)`` which frames have the geometry of a training frame."""
-    training = force_field.parameters.training_positions
-    if training is None or not np.array_equal(force_field.atomic_numbers, dataset.atomic_numbers):
-        return np.zeros(len(dataset), dtype=bool)
-    both = np.concatenate([training, dataset.positions])
-    groups = duplicate_groups(
-        Dataset(dataset.atomic_numbers, both, np.zeros_like(both), cell=dataset.cell)
-    )
-    copies: AnyArray = groups[len(training) :] < len(training)
+    """Tell ``(B,)`` which frames have the interatomic distances of a training geometry."""
+    copies = np.zeros(len(dataset), dtype=bool)
+    if not np.array_equal(force_field.atomic_numbers, dataset.atomic_numbers):
+        return copies
+    training = 1.0 / force_field.parameters.training_descriptors
+    # A fixed random projection of the distances: near-equal values are the candidates.
+    n_pairs = training.shape[1]
+    direction = np.random.default_rng(0).choice([-1.0, 1.0], n_pairs) / n_pairs
+    shadows = training @ direction
+    order = np.argsort(shadows)
+    training, shadows = training[order], shadows[order]
+    for frames, distances in distance_chunks(dataset):
+        shadow = distances @ direction
+        first = np.searchsorted(shadows, shadow - SAME_DISTANCE)
+        last = np.searchsorted(shadows, shadow + SAME_DISTANCE, side="right")
+        for row in np.flatnonzero(last > first):
+            gaps = np.abs(training[first[row] : last[row]] - distances[row]).max(axis=1)
+            copies[frames.start + row] = gaps.min() <= SAME_DISTANCE
     return copies

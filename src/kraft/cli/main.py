@@ -9,6 +9,9 @@ from cyclopts import App, CycloptsError
 
 from kraft.cli.boundary import EXIT_USAGE, guarded
 from kraft.cli.console import err, out
+from kraft.cli.convert import convert
+from kraft.cli.demo import demo
+from kraft.cli.estimate import estimate
 from kraft.cli.info import info
 from kraft.cli.outputs import written_files
 from kraft.cli.predict import predict
@@ -20,15 +23,12 @@ DEBUG_FLAG = "--debug"
 
 _HELP = """Accurate force fields from a few hundred ab initio calculations.
 
-    kraft info aspirin.npz
-    kraft train aspirin.npz --n-train 200 --n-valid 200 --n-test 500 -o aspirin.safetensors
-    kraft predict aspirin.safetensors geometries.xyz -o predicted.xyz
-
+Start with `kraft demo`, then `kraft info DATA` and `kraft train DATA --n-train 200`.
 `kraft COMMAND --help` explains a command; --debug, anywhere, shows the traceback of an error.
 """
 
 app = App(name="kraft", help=_HELP, version=__version__, help_format="plaintext")
-for _command in (info, train, test, predict):
+for _command in (demo, info, convert, train, test, predict, estimate):
     app.command(_command)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kraft.core.errors import ModelFileError
 from kraft.data.archive import archive_keys
+from kraft.interfaces.sgdml import read_sgdml_model
 from kraft.models import ForceField
 from kraft.models.force_field import Precision
 
@@ -34,7 +35,7 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
             f"{path} is not a model. Expected one made by `kraft train` ({KRAFT_SUFFIX}) or by "
             "sgdml; the model comes first, the data second."
         )
-    raise ModelFileError("Models of sgdml cannot be read yet.")
+    return read_sgdml_model(path).to(device=device, dtype=dtype)
 
 
 def is_model(path: Path) -> bool:
