@@ -22,6 +22,7 @@ from torch import Tensor
 from kraft.core.typing import IntArray
 from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.kernels.radial import RadialKernel
+from kraft.linalg.arrays import Array, Namespace, empty_like, namespace, take
 
 TILE_ELEMENTS = 98_304
 """Kernel entries in one tile: its three scratch arrays should stay in the second-level cache."""
@@ -33,8 +34,8 @@ OPERAND_ELEMENTS = 2_000_000
 class Contracted(NamedTuple):
     """Energies ``(B,)`` and negative feature-space gradients ``(B, D)`` of ``B`` queries."""
 
-    energies: Tensor
-    gradients: Tensor
+    energies: Array
+    gradients: Array
 
 
 class _ClassOperands(NamedTuple):
@@ -43,13 +44,34 @@ class _ClassOperands(NamedTuple):
     The squares ``|z_j|²`` and the offsets ``-z_j·v_j`` stand in the leading class, zeros elsewhere.
     """
 
-    query_columns: Tensor  # (S_c D_c,) columns of the query that make its permuted copies
-    gather_back: Tensor  # (S_c D_c,) where each permuted gradient entry belongs
-    action_of_permutation: Tensor | None  # None: one action for each permutation, in order
+    query_columns: Array  # (S_c (D_c + 2),) of [z, |z|², 1, 0], to make the permuted copies
+    gather_back: Array  # (S_c D_c,) where each permuted gradient entry belongs
+    action_of_permutation: Array | None  # None: one action for each permutation, in order
+    permutations_of_action: Array | None  # (S_c, S) 1 where a permutation has this action
     n_actions: int
     n_features: int
-    features: Tensor  # (M, D_c + 2): [-2 z_j, |z_j|², 1]
-    coefficients: Tensor  # (M, D_c + 1): [v_j, -z_j·v_j]
+    features: Array  # (M, D_c + 2): [-2 z_j, |z_j|², 1]
+    coefficients: Array  # (M, D_c + 1): [v_j, -z_j·v_j] / norm
+    features_t: Array  # the transposes, contiguous where that is affordable
+    coefficients_t: Array
+
+    def columns(self, columns: slice) -> _ClassOperands:
+        """Return the operands of some of the training geometries."""
+        if columns == slice(0, len(self.features)):
+            return self
+        return self._replace(
+            features=self.features[columns],
+            coefficients=self.coefficients[columns],
+            features_t=self.features_t[:, columns],
+            coefficients_t=self.coefficients_t[:, columns],
+        )
+
+    def numpy(self) -> _ClassOperands:
+        """Return the same operands as NumPy arrays, on the same memory."""
+        parts = {
+            name: part.numpy() for name, part in self._asdict().items() if isinstance(part, Tensor)
+        }
+        return self._replace(**parts)  # type: ignore[arg-type]
 
 
 class SymmetricContraction:
@@ -78,45 +100,80 @@ class SymmetricContraction:
         energy_coefficients: Tensor | None = None,
     ) -> None:
         self.kernel = kernel
-        self.energy_coefficients = energy_coefficients
         self.n_train, self.n_features = features.shape
         self.n_permutations = len(feature_permutations)
         classes = feature_classes(feature_permutations)
-        self.operands = [
-            _make_operands(c, features, coefficients, self.n_permutations, leading=index == 0)
+        operands = [
+            _make_operands(
+                c, features, coefficients / kernel.norm, self.n_permutations, leading=index == 0
+            )
             for index, c in enumerate(classes)
         ]
-        order = np.concatenate([c.features for c in classes])
-        self._restore_order = torch.as_tensor(np.argsort(order), device=features.device)
-        self._in_order = len(classes) == 1
+        order = np.argsort(np.concatenate([c.features for c in classes]))
+        epsilon = None if energy_coefficients is None else energy_coefficients / kernel.norm
+        tensors = _Operands(
+            tuple(operands),
+            torch.as_tensor(order, device=features.device) if len(classes) > 1 else None,
+            features.new_tensor([[1.0, 0.0]]),
+            epsilon,
+        )
+        self._operands = {torch: tensors}
+        if features.device.type == "cpu":
+            self._operands[np] = tensors.numpy()
+        self._n_columns = min(
+            self.n_train,
+            max(1, 4 * TILE_ELEMENTS // self.n_permutations),
+            max(64, OPERAND_ELEMENTS // self.n_features),
+        )
+        self._n_rows = max(1, TILE_ELEMENTS // (self.n_permutations * self._n_columns))
 
     @property
     def flops_per_query(self) -> int:
         """Floating-point operations of the matrix products for one query."""
-        return sum(8 * self.n_train * c.n_actions * c.n_features for c in self.operands)
+        classes = self._operands[torch].classes
+        return sum(8 * self.n_train * c.n_actions * c.n_features for c in classes)
 
-    def __call__(self, queries: Tensor) -> Contracted:
-        """Evaluate at scaled and centered query features ``(B, D)``."""
-        n_columns = min(
-            self.n_train,
-            4 * TILE_ELEMENTS // self.n_permutations,
-            max(64, OPERAND_ELEMENTS // self.n_features),
-        )
-        n_rows = min(len(queries), max(1, TILE_ELEMENTS // (self.n_permutations * n_columns)))
-        workspace = queries.new_empty(3, n_rows * self.n_permutations * n_columns)
+    def __call__(self, queries: Array) -> Contracted:
+        """Evaluate at scaled and centered query features ``(B, D)``, tensors or NumPy arrays.
+
+        The same code runs on both; NumPy's calls cost less, which decides for a single small
+        geometry, while torch uses all processors and the GPU.
+        """
+        xp = namespace(queries)
+        operands = self._operands[xp]
+        n_rows, n_columns = min(len(queries), self._n_rows), self._n_columns
+        workspace = empty_like(queries, (3, n_rows * self.n_permutations * n_columns))
         results = []
         for start in range(0, len(queries), n_rows):
-            tile = _QueryTile(self, queries[start : start + n_rows], workspace)
+            tile = _QueryTile(self, operands, queries[start : start + n_rows], workspace)
             for first in range(0, self.n_train, n_columns):
                 tile.add(slice(first, min(first + n_columns, self.n_train)))
             results.append(tile.result())
         energies, gradients = results[0]
         if len(results) > 1:
-            energies = torch.cat([result.energies for result in results])
-            gradients = torch.cat([result.gradients for result in results])
-        if not self._in_order:
-            gradients = gradients.index_select(1, self._restore_order)
+            energies = xp.concatenate([result.energies for result in results])
+            gradients = xp.concatenate([result.gradients for result in results])
+        if operands.restore_order is not None:
+            gradients = take(gradients, operands.restore_order)
         return Contracted(energies, gradients)
+
+
+class _Operands(NamedTuple):
+    """Everything an evaluation multiplies with, as tensors or as NumPy arrays."""
+
+    classes: tuple[_ClassOperands, ...]
+    restore_order: Array | None  # (D,) from the order of the classes to that of the features
+    one_zero: Array  # (1, 2)
+    energy_coefficients: Array | None  # (M,) / norm
+
+    def numpy(self) -> _Operands:
+        """Return the same operands as NumPy arrays, on the same memory."""
+        return _Operands(
+            tuple(c.numpy() for c in self.classes),
+            None if self.restore_order is None else self.restore_order.numpy(),
+            self.one_zero.numpy(),
+            None if self.energy_coefficients is None else self.energy_coefficients.numpy(),
+        )
 
 
 def _make_operands(
@@ -129,18 +186,29 @@ def _make_operands(
     share = 1.0 if leading else 0.0
     squares = share * features.square().sum(dim=1, keepdim=True)
     offsets = -share * (features * coefficients).sum(dim=1, keepdim=True)
-    n_features = len(c.features)
-    local = np.searchsorted(c.features, c.actions)
-    gather_back = np.argsort(local, axis=1) + n_features * np.arange(c.n_actions)[:, None]
-    every_permutation = c.n_actions == n_permutations
+    n_all, n_features = features.shape[1], len(c.features)
+    extra = np.tile([n_all + 1, n_all if leading else n_all + 2], (c.n_actions, 1))
+    gather_back = np.argsort(np.searchsorted(c.features, c.actions), axis=1)
+    gather_back += n_features * np.arange(c.n_actions)[:, None]
+    left = torch.cat([-2.0 * z, squares, torch.ones_like(squares)], dim=1)
+    right = torch.cat([v, offsets], dim=1)
+    affordable = features.numel() <= OPERAND_ELEMENTS
+    actions = None if c.n_actions == n_permutations else indices(c.action_of_permutation)
+    members = None
+    if actions is not None:
+        members = features.new_zeros(c.n_actions, n_permutations)
+        members[actions, torch.arange(n_permutations, device=features.device)] = 1.0
     return _ClassOperands(
-        query_columns=indices(c.actions.ravel()),
+        query_columns=indices(np.concatenate([c.actions, extra], axis=1).ravel()),
         gather_back=indices(gather_back.ravel()),
-        action_of_permutation=None if every_permutation else indices(c.action_of_permutation),
+        action_of_permutation=actions,
+        permutations_of_action=members,
         n_actions=c.n_actions,
         n_features=n_features,
-        features=torch.cat([-2.0 * z, squares, torch.ones_like(squares)], dim=1),
-        coefficients=torch.cat([v, offsets], dim=1),
+        features=left,
+        coefficients=right,
+        features_t=left.T.contiguous() if affordable else left.T,
+        coefficients_t=right.T.contiguous() if affordable else right.T,
     )
 
 
@@ -152,45 +220,52 @@ class _QueryTile:
     ``Σ_j c1 v_j``, ``Σ_j c2 z_j`` and ``Σ_j c2``.
     """
 
-    def __init__(self, whole: SymmetricContraction, queries: Tensor, workspace: Tensor) -> None:
+    def __init__(
+        self,
+        whole: SymmetricContraction,
+        operands: _Operands,
+        queries: Array,
+        workspace: Array,
+    ) -> None:
         self.whole = whole
+        self.operands = operands
+        self.xp: Namespace = namespace(queries)
         self.workspace = workspace
         self.n_queries = len(queries)
-        self.energies: Tensor | None = None
-        self.permuted = []
-        squares = queries.square().sum(dim=1).view(-1, 1, 1)
-        for index, c in enumerate(whole.operands):
-            shape = (self.n_queries, c.n_actions, c.n_features)
-            copies = queries.index_select(1, c.query_columns).view(shape)
-            norms = squares.expand(-1, c.n_actions, 1)
-            extended = [copies, torch.ones_like(norms), norms if index == 0 else 0.0 * norms]
-            self.permuted.append(torch.cat(extended, dim=2).flatten(0, 1))
-        self._gathered: list[tuple[Tensor, Tensor]] = []
+        self.energies: Array | None = None
+        squares = (queries * queries).sum(axis=1)[:, None]
+        one_zero = operands.one_zero
+        if self.n_queries > 1:
+            one_zero = self.xp.broadcast_to(one_zero, (self.n_queries, 2))
+        extended = self.xp.concatenate([queries, squares, one_zero], axis=1)
+        self.permuted = [
+            take(extended, c.query_columns).reshape(-1, c.n_features + 2) for c in operands.classes
+        ]
+        self._gathered: list[tuple[Array, Array]] = []
 
     def add(self, columns: slice) -> None:
         """Add the contributions of the training geometries ``columns``."""
-        whole = self.whole
-        kernel, epsilon = whole.kernel, whole.energy_coefficients
-        shape = (self.n_queries, whole.n_permutations, columns.stop - columns.start)
+        xp, kernel = self.xp, self.whole.kernel
+        classes = [c.columns(columns) for c in self.operands.classes]
+        shape = (self.n_queries, self.whole.n_permutations, len(classes[0].features))
         size = shape[0] * shape[1] * shape[2]
-        squared, projections, scratch = (
-            memory[:size].view(shape) for memory in self.workspace.unbind()
-        )
-        self._products([c.features[columns] for c in whole.operands], squared, scratch)
-        self._products([c.coefficients[columns] for c in whole.operands], projections, scratch)
+        squared, projections, scratch = self.workspace[:, :size].reshape(3, *shape)
+        self._products(classes, [c.features_t for c in classes], squared, scratch)
+        self._products(classes, [c.coefficients_t for c in classes], projections, scratch)
+        epsilon = self.operands.energy_coefficients
         if epsilon is not None:
-            energies = (kernel.derivative(0, squared) @ epsilon[columns]).sum(dim=1)
-            self.energies = energies if self.energies is None else self.energies + energies
+            epsilon = epsilon[columns]
+            value = kernel.derivative(0, torch.as_tensor(squared)) @ torch.as_tensor(epsilon)
+            energies = value.sum(dim=1) * kernel.norm
+            more: Array = energies if xp is torch else energies.numpy()
+            self.energies = more if self.energies is None else self.energies + more
         minus_first, second = kernel.force_factors_(squared, scratch)
-        projections *= second
+        xp.multiply(projections, second, out=projections)
         if epsilon is not None:
-            projections.addcmul_(minus_first, epsilon[columns], value=-1.0)
+            projections -= minus_first * epsilon
         gathered = [
-            (
-                _sum_actions(minus_first, c).flatten(0, 1) @ c.coefficients[columns],
-                _sum_actions(projections, c).flatten(0, 1) @ c.features[columns],
-            )
-            for c in whole.operands
+            (self._gather(minus_first, c, c.coefficients), self._gather(projections, c, c.features))
+            for c in classes
         ]
         if self._gathered:
             pairs = zip(self._gathered, gathered, strict=True)
@@ -202,45 +277,46 @@ class _QueryTile:
         energies = self.energies
         gradients = []
         for c, z, (with_v, with_z) in zip(
-            self.whole.operands, self.permuted, self._gathered, strict=True
+            self.operands.classes, self.permuted, self._gathered, strict=True
         ):
             width = c.n_features
-            projected = (with_v * z[:, : width + 1]).view(self.n_queries, -1).sum(dim=1)
+            projected = (with_v * z[:, : width + 1]).reshape(self.n_queries, -1).sum(axis=1)
             energies = -projected if energies is None else energies - projected
-            gradient = torch.addcmul(with_v[:, :width], with_z[:, -1:], z[:, :width], value=-1.0)
-            gradient = gradient.add_(with_z[:, :width], alpha=-0.5).view(self.n_queries, -1)
-            gradient = gradient.index_select(1, c.gather_back)
-            gradients.append(gradient.view(self.n_queries, c.n_actions, width).sum(dim=1))
-        if energies is None:
-            raise AssertionError("a molecule has at least one feature")
-        joined = gradients[0] if len(gradients) == 1 else torch.cat(gradients, dim=1)
+            gradient = with_z[:, -1:] * z[:, :width]
+            gradient += 0.5 * with_z[:, :width]
+            gradient = (with_v[:, :width] - gradient).reshape(self.n_queries, -1)
+            if c.n_actions > 1:
+                gradient = take(gradient, c.gather_back)
+                gradient = gradient.reshape(self.n_queries, c.n_actions, width).sum(axis=1)
+            gradients.append(gradient)
+        joined = gradients[0] if len(gradients) == 1 else self.xp.concatenate(gradients, axis=1)
         return Contracted(energies, joined)
 
-    def _products(self, operands: list[Tensor], out: Tensor, scratch: Tensor) -> None:
-        """Write ``Σ_c query_c · operand_c`` for every permutation into ``out``, ``(T, S, M)``."""
-        last = len(operands) - 1
+    def _products(
+        self, classes: list[_ClassOperands], rights: list[Array], out: Array, scratch: Array
+    ) -> None:
+        """Write ``Σ_c query_c · right_c`` for every permutation into ``out``, ``(T, S, M)``."""
+        last, n_columns = len(classes) - 1, out.shape[2]
         for index in range(last, -1, -1):
-            c, query, operand = self.whole.operands[index], self.permuted[index], operands[index]
-            query = query[:, : operand.shape[1]]
+            c, right = classes[index], rights[index]
+            left = self.permuted[index][:, : len(right)]
             if index == last and c.action_of_permutation is None:
-                torch.mm(query, operand.T, out=out.view(-1, out.shape[2]))
+                self.xp.matmul(left, right, out=out.reshape(-1, n_columns))
                 continue
-            shape = (self.n_queries, c.n_actions, out.shape[2])
-            memory = scratch.view(-1)[: shape[0] * shape[1] * shape[2]].view(shape)
-            torch.mm(query, operand.T, out=memory.view(-1, shape[2]))
+            shape = (self.n_queries, c.n_actions, n_columns)
+            memory = scratch.reshape(-1)[: len(left) * n_columns].reshape(shape)
+            self.xp.matmul(left, right, out=memory.reshape(-1, n_columns))
             if c.n_actions > 1 and c.action_of_permutation is not None:
-                memory = memory.index_select(1, c.action_of_permutation)
+                memory = take(memory, c.action_of_permutation)
             if index == last:
-                out.copy_(memory.expand_as(out))
+                out[:] = memory
             else:
                 out += memory
 
-
-def _sum_actions(weights: Tensor, c: _ClassOperands) -> Tensor:
-    """Sum ``(T, S, M)`` weights over the permutations of equal action: ``(T, S_c, M)``."""
-    if c.action_of_permutation is None:
-        return weights
-    if c.n_actions == 1:
-        return weights.sum(dim=1, keepdim=True)
-    summed = weights.new_zeros(len(weights), c.n_actions, weights.shape[2])
-    return summed.index_add_(1, c.action_of_permutation, weights)
+    def _gather(self, weights: Array, c: _ClassOperands, right: Array) -> Array:
+        """Return ``(T, S, M)`` weights, summed over equal actions, times ``right``."""
+        if c.n_actions == 1 and weights.shape[1] > 1:
+            weights = weights.sum(axis=1)
+        elif c.permutations_of_action is not None:
+            weights = self.xp.matmul(c.permutations_of_action, weights)
+        return self.xp.matmul(weights.reshape(-1, weights.shape[-1]), right)

@@ -151,6 +151,7 @@ class KernelOperator:
         squared = differences.square().sum(dim=2)
         value = self.kernel.derivative(0, squared) if self.energy_labels else None
         minus_first, second = self.kernel.force_factors_(squared, torch.empty_like(squared))
+        minus_first, second = minus_first / self.kernel.norm, second / self.kernel.norm
 
         left = differences @ jacobians  # (T, S, r): Z_iᵀ δ
         right = torch.bmm(differences.transpose(0, 1), copies).transpose(0, 1)  # (T, S, r)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from kraft.core.errors import OptionError
+from kraft.linalg.arrays import Array, namespace
 
 
 class RadialKernel(ABC):
@@ -42,12 +43,18 @@ class RadialKernel(ABC):
         """Return ``𝒟ⁿk`` for ``n = 0..3`` at squared scaled distances ``u²`` of any shape."""
 
     @abstractmethod
-    def force_factors_(self, squared: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``(-first, second)`` at ``squared``, overwriting both arguments.
+    def force_factors_(self, squared: Array, scratch: Array) -> tuple[Array, Array]:
+        """Return ``(-first, second)`` times :attr:`norm`, overwriting ``squared`` and ``scratch``.
 
-        The two results lie in the memory of the arguments and may be one and the same tensor, in
-        whichever order; ``squared`` may be slightly negative from rounding.
+        The arguments are tensors or NumPy arrays. The two results lie in their memory and may be
+        one and the same array, in whichever order; ``squared`` may be slightly negative from
+        rounding.
         """
+
+    @property
+    @abstractmethod
+    def norm(self) -> float:
+        """The factor by which :meth:`force_factors_` exceeds the derivatives."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +84,27 @@ class Matern(RadialKernel):
         envelope: Tensor = torch.exp(-u) * ((-1) ** order / _bessel_coefficients(self.p)[0])
         if index < 0:
             return envelope / u
-        return envelope * _polynomial(_bessel_coefficients(index), u)
+        result: Tensor = envelope * _polynomial(_bessel_coefficients(index), u)
+        return result
 
-    def force_factors_(self, squared: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``(θ_{p-1} e^{-u}, θ_{p-2} e^{-u}) / θ_p(0)`` in place."""
-        u = squared.clamp_min_(0.0).sqrt_()
-        envelope = torch.sub(_minus_log_norm(self.p, u.dtype), u, out=scratch).exp_()
-        if self.p == 2:  # (1 + u) e^{-u}, e^{-u}
-            return torch.addcmul(envelope, envelope, u, out=u), envelope
-        first = _polynomial(_bessel_coefficients(self.p - 1), u).mul_(envelope)
-        second = _polynomial(_bessel_coefficients(self.p - 2), u).mul_(envelope)
-        return squared.copy_(first), scratch.copy_(second)
+    @property
+    def norm(self) -> float:
+        """``θ_p(0)``."""
+        return _bessel_coefficients(self.p)[0]
+
+    def force_factors_(self, squared: Array, scratch: Array) -> tuple[Array, Array]:
+        """Return ``θ_{p-1} e^{-u}`` and ``θ_{p-2} e^{-u}`` in place."""
+        xp = namespace(squared)
+        u = xp.sqrt(xp.abs(squared, out=squared), out=squared)
+        envelope = xp.exp(xp.negative(u, out=scratch), out=scratch)
+        if self.p == 2:  # (1 + u) e^{-u} and e^{-u}, without further memory
+            return xp.multiply(xp.add(u, 1.0, out=u), envelope, out=u), envelope
+        first = _polynomial(_bessel_coefficients(self.p - 1), u)
+        second = _polynomial(_bessel_coefficients(self.p - 2), u)
+        return (
+            xp.multiply(first, envelope, out=u),
+            xp.multiply(second, envelope, out=envelope),
+        )
 
 
 @dataclass(frozen=True)
@@ -106,13 +123,20 @@ class Gaussian(RadialKernel):
         value: Tensor = torch.exp(-0.5 * squared) * (-1) ** order
         return value
 
-    def force_factors_(self, squared: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def norm(self) -> float:
+        """One."""
+        return 1.0
+
+    def force_factors_(self, squared: Array, scratch: Array) -> tuple[Array, Array]:
         """Return ``(k, k)`` in place; the scratch is not needed."""
         del scratch
-        factor = squared.mul_(-0.5).exp_()
+        xp = namespace(squared)
+        factor = xp.exp(xp.multiply(squared, -0.5, out=squared), out=squared)
         return factor, factor
 
 
+@functools.cache
 def _bessel_coefficients(p: int) -> tuple[float, ...]:
     """Return the coefficients of the reverse Bessel polynomial ``θ_p``, lowest power first."""
     return tuple(
@@ -121,17 +145,11 @@ def _bessel_coefficients(p: int) -> tuple[float, ...]:
     )
 
 
-@functools.cache
-def _minus_log_norm(p: int, dtype: torch.dtype) -> Tensor:
-    """Return ``-log θ_p(0)``: adding it to an exponent normalizes the kernel at no cost."""
-    return torch.tensor(-math.log(_bessel_coefficients(p)[0]), dtype=dtype)
-
-
-def _polynomial(coefficients: tuple[float, ...], u: Tensor) -> Tensor:
+def _polynomial(coefficients: tuple[float, ...], u: Array) -> Array:
     """Evaluate a polynomial by Horner's rule."""
-    result = torch.full_like(u, coefficients[-1])
+    result: Array = coefficients[-1]
     for coefficient in reversed(coefficients[:-1]):
-        result.mul_(u).add_(coefficient)
+        result = result * u + coefficient
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from kraft.core.typing import FloatArray
 from kraft.descriptors import Features, InverseDistances
 from kraft.kernels import SymmetricContraction
 from kraft.models.parameters import Parameters
+from kraft.models.single_geometry import SingleGeometry
 
 CHUNK_ELEMENTS = 4_000_000
 """Entries of feature gradients held at once when many geometries are evaluated."""
@@ -60,6 +62,10 @@ class Evaluator:
             parameters.feature_permutations,
             None if epsilon is None else self._tensor(epsilon).to(dtype),
         )
+        self.single: SingleGeometry | None = None
+        if self.device.type == "cpu" and SingleGeometry.serves(parameters):
+            precision = np.float64 if dtype == torch.float64 else np.float32
+            self.single = SingleGeometry(parameters, self._expansion, precision)
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.tensor(array, dtype=torch.float64, device=self.device)

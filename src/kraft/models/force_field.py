@@ -110,17 +110,22 @@ class ForceField:
             When the shape does not fit the molecule, a position is not finite or atoms coincide.
         """
         array = self._checked(positions)
-        single = array.ndim == 2
-        tensor = torch.from_numpy(array[None] if single else array).to(self.device)
+        if array.ndim == 2 and self.evaluator.single is not None:
+            energies, forces = self.evaluator.single(array)
+        else:
+            energies, forces = self._predict_many(array.reshape(-1, *array.shape[-2:]))
+        finite = np.isfinite(energies)
+        if not (finite.all() and np.isfinite(forces.sum())):
+            finite &= np.isfinite(forces.reshape(len(finite), -1)).all(axis=1)
+            raise _explain(array.reshape(-1, *array.shape[-2:]), int(np.argmin(finite)))
+        if array.ndim == 2:
+            return Prediction(energies.reshape(()), forces.reshape(array.shape))
+        return Prediction(energies, forces)
+
+    def _predict_many(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
         with torch.inference_mode():
-            energies, forces = self.evaluator(tensor)
-        energies_array, forces_array = energies.cpu().numpy(), forces.cpu().numpy()
-        if not (np.isfinite(energies_array).all() and np.isfinite(forces_array).all()):
-            finite = np.isfinite(energies_array) & np.isfinite(forces_array).all(axis=(1, 2))
-            raise _explain(array[None] if single else array, int(finite.argmin()))
-        if single:
-            return Prediction(energies_array.reshape(()), forces_array[0])
-        return Prediction(energies_array, forces_array)
+            energies, forces = self.evaluator(torch.from_numpy(positions).to(self.device))
+        return energies.cpu().numpy(), forces.cpu().numpy()
 
     def hessian(self, positions: ArrayLike) -> FloatArray:
         """Return the analytic Hessian ``(3N, 3N)`` in eV/Å² at one geometry ``(N, 3)`` in Å.
@@ -155,7 +160,7 @@ class ForceField:
         return cls(read_model(path), device=device, dtype=dtype)
 
     def _checked(self, positions: ArrayLike) -> FloatArray:
-        array = np.require(positions, dtype=np.float64, requirements=["C", "W"])
+        array = np.array(positions, dtype=np.float64, order="C")  # torch wants it writable
         n_atoms = len(self.atomic_numbers)
         if array.ndim not in (2, 3) or array.shape[-2:] != (n_atoms, 3):
             raise GeometryError(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from kraft.core.errors import KraftError, ModelFileError
 from kraft.core.files import atomic_path
@@ -56,7 +56,7 @@ def write_model(parameters: Parameters, path: str | os.PathLike[str]) -> None:
         "record": dataclasses.asdict(parameters.record),
     }
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata={METADATA_KEY: json.dumps(content)})
+        temporary.write_bytes(save(arrays, metadata={METADATA_KEY: json.dumps(content)}))
 
 
 def read_model(path: str | os.PathLike[str]) -> Parameters:

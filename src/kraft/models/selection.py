@@ -29,7 +29,7 @@ START = {"matern52": (16.0, 1e-8), "matern72": (16.0, 1e-7), "gaussian": (8.0, 1
 SMALL_SYSTEM, LARGE_SYSTEM = 1000, 3000
 """Labels in the subsets of the first and of the second round."""
 
-CLOSE_CALL = 1.05
+CLOSE_CALL = 1.03
 """Kernels whose error is within this factor of the best go on to the second round."""
 
 Point = tuple[float, ...]
@@ -109,13 +109,15 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         return Choice(request.kernel, request.length_scale, request.regularization, "given")
     started = time.perf_counter()
     search = _Search(arrays, request, seed, progress)
-    best = {name: search.run(name, START[name], SMALL_SYSTEM, step=1.5) for name in request.kernels}
+    best = {
+        name: search.run(name, START[name], SMALL_SYSTEM, 1.5, 0.375) for name in request.kernels
+    }
     n_small = search.n_geometries(SMALL_SYSTEM)
     if search.n_geometries(LARGE_SYSTEM) > n_small:
         limit = CLOSE_CALL * min(trial.force_mae for trial in best.values())
         finalists = [name for name, trial in best.items() if trial.force_mae <= limit]
         best = {
-            name: search.run(name, search.start_of(best[name]), LARGE_SYSTEM, step=0.5)
+            name: search.run(name, search.start_of(best[name]), LARGE_SYSTEM, 0.5, 0.5)
             for name in finalists
         }
     winner = min(best.values(), key=lambda trial: trial.force_mae)
@@ -161,7 +163,14 @@ class _Search:
         """Return length scale and relative regularization of a trial."""
         return trial.length_scale, self._relative[trial]
 
-    def run(self, kernel: str, start: tuple[float, float], n_labels: int, step: float) -> Trial:
+    def run(
+        self,
+        kernel: str,
+        start: tuple[float, float],
+        n_labels: int,
+        step: float,
+        smallest_step: float,
+    ) -> Trial:
         """Search from ``start`` and return the best trial of this kernel on this subset."""
         objective = Objective(self._arrays, self._order[: self.n_geometries(n_labels)], kernel)
         fixed = self._request
@@ -192,7 +201,9 @@ class _Search:
             for axis, value in enumerate((fixed.length_scale, fixed.regularization))
             if value is None
         ]
-        best = compass_search(evaluate, center, bounds, free, step=step, smallest_step=0.25)
+        best = compass_search(
+            evaluate, center, bounds, free, step=step, smallest_step=smallest_step
+        )
         return points[best]
 
     def edges(self, trial: Trial) -> tuple[str, ...]:
