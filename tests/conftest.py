@@ -11,6 +11,7 @@ import torch
 import kraft.datasets
 from kraft.data import Dataset, read
 
+torch.set_num_threads(1)  # the matrices of tests are small; threads only wait for each other
 _BESIDE_PROJECT = Path(__file__).resolve().parents[2] / "shared"
 
 

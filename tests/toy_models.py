@@ -1,0 +1,92 @@
+"""Force fields with random parameters, and their energy evaluated the slow, differentiable way."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from molecules import Molecule, pair_potential
+from torch import Tensor
+
+from kraft.data import Dataset
+from kraft.descriptors import InverseDistances
+from kraft.models import ForceField
+from kraft.models.model_file import descriptors_and_coefficients
+from kraft.models.parameters import Parameters
+from kraft.symmetry.orbits import feature_orbits
+
+
+def toy_parameters(
+    molecule: Molecule,
+    *,
+    kernel: str = "matern52",
+    n_train: int = 4,
+    energies: bool = False,
+    cell: np.ndarray | None = None,
+    weighted: bool = False,
+    seed: int = 0,
+) -> Parameters:
+    """Return random coefficients on random geometries: a force field that means nothing."""
+    rng = np.random.default_rng(seed)
+    positions = molecule.frames(n_train, seed=seed)
+    coefficients = rng.normal(size=positions.shape)
+    descriptors, products = descriptors_and_coefficients(positions, coefficients, cell)
+    weights = np.ones(descriptors.shape[1])
+    if weighted:
+        for index, orbit in enumerate(feature_orbits(molecule.permutations)):
+            weights[orbit] = (1.0, 0.0, 2.0)[index % 3]
+    return Parameters(
+        atomic_numbers=molecule.atomic_numbers,
+        permutations=molecule.permutations,
+        kernel=kernel,
+        length_scale=1.3,
+        regularization=1e-10,
+        feature_weights=weights,
+        training_descriptors=descriptors,
+        feature_coefficients=products,
+        energy_offset=-7.5,
+        energy_coefficients=rng.normal(size=n_train) if energies else None,
+        cell=cell,
+        training_positions=positions,
+        coefficients=coefficients,
+    )
+
+
+def toy_force_field(molecule: Molecule, **options) -> ForceField:
+    return ForceField(toy_parameters(molecule, **options))
+
+
+def slow_energy(parameters: Parameters, positions: Tensor) -> Tensor:
+    """Return the energy of positions ``(N, 3)`` by explicit sums over geometries and permutations.
+
+    The energy is ``c + Σ_{j,q} [cov(E, F_j) α_j + k ε_j]``, the covariance of the energy with the
+    force labels of geometry ``j`` being the derivative of the kernel by its positions.
+    """
+    cell = None if parameters.cell is None else torch.tensor(parameters.cell)
+    descriptor = InverseDistances(parameters.n_atoms, cell=cell)
+    scale = torch.tensor(parameters.feature_scale)
+    kernel = parameters.radial_kernel
+    query = descriptor.values(positions[None])[0]
+    total = torch.tensor(parameters.energy_offset, dtype=torch.float64)
+    for atoms in torch.as_tensor(parameters.permutations):
+        query = descriptor.values(positions[atoms][None])[0]
+        for j in range(parameters.n_train):
+
+            def covariance(geometry: Tensor, query: Tensor = query) -> Tensor:
+                delta = scale * (query - descriptor.values(geometry[None])[0])
+                return kernel.derivative(0, delta @ delta)
+
+            at, along = (
+                torch.tensor(array[j])
+                for array in (parameters.training_positions, parameters.coefficients)
+            )
+            total = total - torch.func.jvp(covariance, (at,), (along,))[1]
+            if parameters.energy_coefficients is not None:
+                total = total + parameters.energy_coefficients[j] * covariance(at)
+    return total
+
+
+def toy_dataset(molecule: Molecule, n: int, *, seed: int = 0, energies: bool = True) -> Dataset:
+    """Return frames of a smooth pair potential that has the molecule's symmetry."""
+    positions = molecule.frames(n, seed=seed)
+    values, forces = pair_potential(molecule.atomic_numbers, positions)
+    return Dataset(molecule.atomic_numbers, positions, forces, values if energies else None)
