@@ -1,1 +1,1 @@
-"""The programs kraft is compared with, run and measured in environments of their own."""
+"""The programs that are compared, kraft among them, each run and measured in its environment."""

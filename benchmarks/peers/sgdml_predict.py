@@ -4,7 +4,10 @@ Request
     ``model``: sgdml ``.npz``; ``positions``: ``.npz`` with ``positions`` (B, N, 3) in Å;
     ``batch_sizes`` (default [1, 64]); ``processes`` (default 2); ``min_seconds`` (default 1.0)
     measured per figure; ``calculator_steps`` (default 0): steps of velocity Verlet with sgdml's
-    ASE calculator, timed from the second on; ``predictions`` (optional): a path to write to.
+    ASE calculator, timed from the second on; ``predictions`` (optional): a path to write to;
+    ``paths`` (default: all of ``PATHS``): what to time; ``sweep_size`` (default: the batch): how
+    many geometries of a batch the sweep and the loop use, for models that take seconds a batch.
+    The winner of the sweep is timed with the whole batch.
 
 Answer
     ``microseconds_per_geometry``: for every batch size the best times per geometry of
@@ -15,6 +18,7 @@ Answer
     the smallest of the first four, what a user of sgdml can have, and ``fastest`` the smallest of
     all. For batches also ``one_by_one``, the faster path called for one geometry at a time, which
     sgdml's batches do not always beat, and ``fastest_or_one_by_one``.
+    ``medians``: medians of the same repeats where there is one predictor behind a figure.
     ``settings``: what ``numpy_prepared`` and ``numpy_best`` used.
     ``predictions``: path of the energies and forces of all positions when the request names one.
     ``calculator_microseconds``: per MD step, ``numpy`` and ``torch``.
@@ -26,6 +30,7 @@ number of permutations. That cache is switched off here: every run finds its set
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +38,8 @@ import torch
 from exchange import best_time, serve
 from sgdml.predict import GDMLPredict
 
+PATHS = ("default", "one_process", "prepared", "torch", "workers", "alone", "one_by_one")
+DOCUMENTED = ("numpy_default", "numpy_one_process", "numpy_prepared", "torch")
 CHUNKS = (None, 200, 50, 10, 3)  # training points at once; None: all
 
 
@@ -48,14 +55,18 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     min_seconds = float(request.get("min_seconds", 1.0))
 
     times: dict[str, dict[str, float]] = {}
+    medians: dict[str, dict[str, float]] = {}
     settings: dict[str, Any] = {}
     for size in request.get("batch_sizes", [1, 64]):
         if size > len(positions):
             raise ValueError(f"a batch of {size} was asked for but {len(positions)} positions came")
-        row, used = measure(model, positions[:size], processes, min_seconds)
-        times[str(size)], settings[str(size)] = row, used
+        timing = Timing(model, positions[:size], processes, min_seconds)
+        timing.measure(request.get("paths", PATHS), int(request.get("sweep_size", size)))
+        times[str(size)], medians[str(size)] = timing.summary(), timing.medians
+        settings[str(size)] = timing.settings
     answer: dict[str, Any] = {
         "microseconds_per_geometry": times,
+        "medians": medians,
         "settings": settings,
         "torch_threads": torch.get_num_threads(),
     }
@@ -68,57 +79,100 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def measure(
-    model: dict[str, Any], batch: np.ndarray, processes: int, min_seconds: float
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Time one batch size on every path: microseconds per geometry, and the settings found."""
+class Timing:
+    """Time one batch on the paths asked for: best and median microseconds per geometry."""
 
-    def timed(predictor: GDMLPredict, repeats: int = 5, seconds: float = min_seconds) -> float:
-        best = best_time(
-            lambda: predictor.predict(batch), min_seconds=seconds, min_repeats=repeats
-        )["best"]
-        return 1e6 * best / len(batch)
+    def __init__(
+        self, model: dict[str, Any], batch: np.ndarray, processes: int, min_seconds: float
+    ) -> None:
+        self.model, self.batch, self.processes = model, batch, processes
+        self.min_seconds = min_seconds
+        self.row: dict[str, float] = {}
+        self.medians: dict[str, float] = {}
+        self.settings: dict[str, Any] = {}
 
-    predictor = GDMLPredict(model, max_processes=processes)
-    alone = GDMLPredict(model, max_processes=1)
-    row = {"numpy_default": timed(predictor), "numpy_one_process": timed(alone)}
-    slow = row["numpy_default"] * len(batch) > 3e5
-    predictor.prepare_parallel(n_bulk=len(batch), n_reps=1 if slow else 3)
-    row["numpy_prepared"] = timed(predictor)
-    used = {"numpy_prepared": current_settings(predictor)}
+    def measure(self, paths: Sequence[str], sweep_size: int) -> None:
+        """Time the paths; the sweep and the loop use so many geometries at most."""
+        alone = GDMLPredict(self.model, max_processes=1)
+        if {"default", "prepared", "workers", "alone"} & set(paths):
+            self._measure_workers(paths, sweep_size)
+        if "one_process" in paths:
+            self._keep("numpy_one_process", alone)
+        predictors = [alone]
+        if "torch" in paths:
+            try:
+                predictors.append(
+                    GDMLPredict(self.model, max_processes=self.processes, use_torch=True)
+                )
+                self._keep("torch", predictors[-1])
+            except TypeError as error:  # sgdml 1.0.3 cannot load energy constraints on this path
+                self.settings["torch"] = f"failed: {error}"
+        if "one_by_one" in paths and len(self.batch) > 1:
+            some = self.batch[: min(sweep_size, len(self.batch))]
+            self.row["one_by_one"] = min(one_by_one(p, some, self.min_seconds) for p in predictors)
 
-    row["numpy_best"] = np.inf
-    for count, in_bulk in layouts(processes, len(batch)):
-        predictor._set_bulk_mp(in_bulk)
-        predictor._set_num_workers(count, force_reset=True)
-        for chunk in CHUNKS:
-            predictor._set_chunk_size(chunk)
-            found = timed(predictor, 1, min_seconds / 5)
-            if found < row["numpy_best"]:
-                row["numpy_best"] = found
-                used["numpy_best"] = current_settings(predictor)
-    del predictor
+    def _measure_workers(self, paths: Sequence[str], sweep_size: int) -> None:
+        predictor = GDMLPredict(self.model, max_processes=self.processes)
+        if "default" in paths:
+            self._keep("numpy_default", predictor)
+        if "prepared" in paths:
+            slow = self.row.get("numpy_default", 0.0) * len(self.batch) > 3e5
+            predictor.prepare_parallel(n_bulk=len(self.batch), n_reps=1 if slow else 3)
+            self.settings["numpy_prepared"] = current_settings(predictor)
+            self._keep("numpy_prepared", predictor)
+        some = self.batch[: min(sweep_size, len(self.batch))]
+        best, winner = np.inf, None
+        for count, in_bulk in layouts(paths, self.processes, len(some)):
+            for chunk in CHUNKS:
+                use_settings(predictor, count, in_bulk, chunk)
+                found = timed(predictor, some, self.min_seconds / 5, 1)["best"]
+                if found < best:
+                    best, winner = found, (count, in_bulk, chunk)
+        if winner is not None:
+            use_settings(predictor, *winner)
+            self.settings["numpy_best"] = current_settings(predictor)
+            self._keep("numpy_best", predictor)
 
-    predictors = [alone]
-    try:
-        predictors.append(GDMLPredict(model, max_processes=processes, use_torch=True))
-        row["torch"] = timed(predictors[-1])
-    except TypeError as error:  # sgdml 1.0.3 cannot load energy constraints on this path
-        used["torch"] = f"failed: {error}"
-    row["documented"] = min(value for key, value in row.items() if key != "numpy_best")
-    row["fastest"] = min(row["documented"], row["numpy_best"])
-    if len(batch) > 1:
-        row["one_by_one"] = min(one_by_one(p, batch, min_seconds) for p in predictors)
-        row["fastest_or_one_by_one"] = min(row["fastest"], row["one_by_one"])
-    return row, used
+    def _keep(self, name: str, predictor: GDMLPredict) -> None:
+        found = timed(predictor, self.batch, self.min_seconds)
+        self.row[name], self.medians[name] = found["best"], found["median"]
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures with what they come to."""
+        row = dict(self.row)
+        documented = [value for key, value in row.items() if key in DOCUMENTED]
+        if documented:
+            row["documented"] = min(documented)
+        row["fastest"] = min(row[key] for key in row if key != "one_by_one")
+        if "one_by_one" in row:
+            row["fastest_or_one_by_one"] = min(row["fastest"], row["one_by_one"])
+        return row
 
 
-def layouts(processes: int, batch_size: int) -> list[tuple[int, bool]]:
+def timed(
+    predictor: GDMLPredict, batch: np.ndarray, seconds: float, repeats: int = 5
+) -> dict[str, float]:
+    """Time a predictor on a batch: best and median microseconds per geometry."""
+    found = best_time(lambda: predictor.predict(batch), min_seconds=seconds, min_repeats=repeats)
+    return {key: 1e6 * found[key] / len(batch) for key in ("best", "median")}
+
+
+def layouts(paths: Sequence[str], processes: int, batch_size: int) -> list[tuple[int, bool]]:
     """Return the worker layouts to try: (number of workers, one geometry per worker)."""
-    found = [(0, False), (processes, False)]
-    if batch_size > 1:
-        found += [(processes, True), (1, True)]
+    found = [(0, False)] if "alone" in paths else []
+    if "workers" in paths:
+        found.append((processes, False))
+        if batch_size > 1:
+            found += [(processes, True), (1, True)]
     return found
+
+
+def use_settings(predictor: GDMLPredict, workers: int, in_bulk: bool, chunk: int | None) -> None:
+    """Set a predictor's parallel settings."""
+    if (predictor.num_workers, predictor.bulk_mp) != (workers, in_bulk):
+        predictor._set_bulk_mp(in_bulk)
+        predictor._set_num_workers(workers, force_reset=True)
+    predictor._set_chunk_size(chunk)
 
 
 def one_by_one(predictor: GDMLPredict, batch: np.ndarray, min_seconds: float) -> float:

@@ -7,9 +7,9 @@ Request
     integration constant; forces alone enter the fit in sgdml's default, and here);
     ``energy_constraints`` (default false; sgdml's ``--E_cstr``);
     ``test_dataset`` (default: ``dataset``), ``test_indices`` (default: all frames, only with a
-    ``test_dataset``); ``model``: where the selected model is written; ``processes`` (default 2);
-    ``torch_assembly`` (default true, faster on two cores): sgdml's ``--torch``; ``max_memory``
-    in GiB.
+    ``test_dataset``; an empty list: no test); ``model``: where the selected model is written;
+    ``processes`` (default 2); ``torch_assembly`` (default true, faster on two cores): sgdml's
+    ``--torch``; ``max_memory`` in GiB.
 
 Answer
     ``model``, ``length_scale``, ``n_permutations``, ``validation`` (a row per length scale
@@ -100,7 +100,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         "n_permutations": len(best["perms"]),
         "solver": str(best["solver_name"]),
         "validation": validation,
-        "test": errors(best, tested, processes),
+        "test": errors(best, tested, processes) if len(tested["R"]) else None,
         "seconds": seconds,
         "torch_threads": torch.get_num_threads(),
     }

@@ -19,31 +19,57 @@ JITTER = 0.05  # Å
 
 
 def write_synthetic_model(
-    path: str | Path, n_atoms: int, n_permutations: int, n_train: int, *, seed: int = 0
+    path: str | Path,
+    n_atoms: int,
+    n_permutations: int,
+    n_train: int,
+    *,
+    seed: int = 0,
+    molecule: Array | None = None,
+    permutations: Array | None = None,
 ) -> Path:
-    """Write an sgdml model (``.npz``) with random coefficients; return its path."""
-    np.savez_compressed(path, **synthetic_model(n_atoms, n_permutations, n_train, seed=seed))
+    """Write an sgdml model (``.npz``) with random coefficients; return its path.
+
+    ``molecule`` (n_atoms, 3) in Å and ``permutations`` (n_permutations, n_atoms), a group, make it
+    one of a real molecule; otherwise atoms stand at random in a box.
+    """
+    model = synthetic_model(
+        n_atoms, n_permutations, n_train, seed=seed, molecule=molecule, permutations=permutations
+    )
+    np.savez_compressed(path, **model)
     return Path(path)
 
 
-def synthetic_positions(n_atoms: int, n_geometries: int, *, seed: int = 0) -> Array:
+def synthetic_positions(
+    n_atoms: int, n_geometries: int, *, seed: int = 0, molecule: Array | None = None
+) -> Array:
     """Return query geometries (n_geometries, n_atoms, 3) in Å for the models of the same seed.
 
     They follow the rule of the training geometries, from another random stream.
     """
-    base = _molecule(n_atoms, seed)
+    base = _molecule(n_atoms, seed) if molecule is None else molecule
     noise = np.random.default_rng([seed, 2]).normal(size=(n_geometries, n_atoms, 3))
     return base + JITTER * noise
 
 
 def synthetic_model(
-    n_atoms: int, n_permutations: int, n_train: int, *, seed: int = 0
+    n_atoms: int,
+    n_permutations: int,
+    n_train: int,
+    *,
+    seed: int = 0,
+    molecule: Array | None = None,
+    permutations: Array | None = None,
 ) -> dict[str, Any]:
     """Return the arrays of such a model in the layout that sgdml 1.0.3 writes."""
     generator = np.random.default_rng([seed, 1])
-    permutations = permutation_group(n_atoms, n_permutations)
+    if permutations is None:
+        permutations = permutation_group(n_atoms, n_permutations)
+    if permutations.shape != (n_permutations, n_atoms):
+        raise ValueError(f"expected {(n_permutations, n_atoms)}, got {permutations.shape}")
+    base = _molecule(n_atoms, seed) if molecule is None else molecule
     first, second = np.tril_indices(n_atoms, -1)
-    positions = _molecule(n_atoms, seed) + JITTER * generator.normal(size=(n_train, n_atoms, 3))
+    positions = base + JITTER * generator.normal(size=(n_train, n_atoms, 3))
     difference = positions[:, first] - positions[:, second]
     distance = np.linalg.norm(difference, axis=-1)
     coefficients = generator.normal(size=positions.shape)
