@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molecules import (
+from numpy.testing import assert_array_equal
+from symmetric_molecules import (
     AMMONIA,
     CARBON_DIOXIDE,
     ETHENE,
@@ -12,7 +13,6 @@ from molecules import (
     chiral_rotor,
     shaken,
 )
-from numpy.testing import assert_array_equal
 
 from kraft.core.errors import GeometryError, OptionError
 from kraft.symmetry import find_permutations

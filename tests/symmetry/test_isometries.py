@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molecules import AMMONIA, CARBON_DIOXIDE, ETHENE, HYDROGEN_CYANIDE, METHANE, WATER, shaken
+from symmetric_molecules import (
+    AMMONIA,
+    CARBON_DIOXIDE,
+    ETHENE,
+    HYDROGEN_CYANIDE,
+    METHANE,
+    WATER,
+    shaken,
+)
 
 from kraft.symmetry.distances import distance_matrices
 from kraft.symmetry.group import is_group

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from molecules import ETHENE, METHANE, chiral_rotor, shaken
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import connected_components
+from symmetric_molecules import ETHENE, METHANE, chiral_rotor, shaken
 
 from kraft.symmetry.distances import distance_matrices
 from kraft.symmetry.matching import (

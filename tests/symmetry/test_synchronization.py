@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import numpy as np
-from molecules import chiral_rotor, shaken
 from numpy.testing import assert_allclose, assert_array_equal
+from symmetric_molecules import chiral_rotor, shaken
 
 from kraft.symmetry.distances import distance_matrices
 from kraft.symmetry.group import closure

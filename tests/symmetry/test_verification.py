@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from molecules import METHANE, chiral_rotor, shaken
+from symmetric_molecules import METHANE, chiral_rotor, shaken
 
 from kraft.symmetry.distances import distance_matrices
 from kraft.symmetry.verification import VisitedRegion, signed_volumes
