@@ -2,7 +2,8 @@
 
 The Jacobian of an invariant descriptor maps rigid motions to zero, so a kernel matrix of forces has
 a null space of six (five for a linear molecule) dimensions a geometry. Working in an orthonormal
-basis of the other displacements removes it without changing a prediction.
+basis of the other displacements removes it without changing a prediction (`docs/theory.md`, eq.
+11).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Inverse interatomic distances, the descriptor of GDML (paper 002, Methods)."""
+"""Inverse distances, the descriptor of GDML (`docs/theory.md`, eq. 1; paper 002, Methods)."""
 
 from __future__ import annotations
 

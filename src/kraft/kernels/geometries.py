@@ -14,6 +14,8 @@ from kraft.descriptors import Descriptor, Features, internal_motions
 class ReducedGeometries:
     """Scaled, centered features ``z = s (x - x̄)`` of ``M`` geometries and what moves them.
 
+    The features are those of `docs/theory.md`, eq. 2; the basis is the ``U`` of its eq. 11.
+
     Attributes
     ----------
     descriptor

@@ -5,7 +5,7 @@ formulas hold no length scale. With ``u = |z - z'|`` and the operator ``𝒟 = (
 
     first = 𝒟k,   second = 𝒟²k,   third = 𝒟³k,
 
-which is all that covariances of energies, forces and Hessians need (`docs/theory.md`, eqs. 3-6).
+which is all that covariances of energies, forces and Hessians need (`docs/theory.md`, eqs. 3-4).
 
 For the Matérn family with smoothness ``p + 1/2``, ``k = θ_p(u) e^{-u} / θ_p(0)`` with the reverse
 Bessel polynomials ``θ_0 = 1, θ_1 = 1 + u, θ_p = (2p-1) θ_{p-1} + u² θ_{p-2}``, and ``𝒟`` only

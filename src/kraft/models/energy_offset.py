@@ -1,4 +1,4 @@
-"""The integration constant, and what it tells about the reference data."""
+"""The integration constant (`docs/theory.md`, eq. 13), and what it tells about the data."""
 
 from __future__ import annotations
 

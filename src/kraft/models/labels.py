@@ -2,7 +2,7 @@
 
 Forces are labels as they are (the kernel is that of ``F = -∂E/∂R``), energies relative to their
 mean; both are divided by the standard deviation of the force components, so that regularization
-means the same for every molecule and unit (as in paper 002).
+means the same for every molecule and unit (as in paper 002; `docs/theory.md`, section 5).
 """
 
 from __future__ import annotations

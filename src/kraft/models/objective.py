@@ -152,7 +152,7 @@ class Objective:
         return float((self._labels.scale * forces - reference).abs().mean())
 
     def _leave_one_out_error(self, system: _System, factor: Tensor, solution: Tensor) -> float:
-        """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` over geometries ``i``."""
+        """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` (`docs/theory.md`, eq. 12)."""
         operator = system.operator
         block = operator.block_size
         inverse = torch.cholesky_inverse(factor).view(self.n_train, block, self.n_train, block)
