@@ -84,7 +84,7 @@ def read_model(path: str | os.PathLike[str]) -> Parameters:
         )
     try:
         return _parameters(arrays, content)
-    except (KeyError, TypeError, ValueError, KraftError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, KraftError) as error:
         raise ModelFileError(f"{source} is damaged: {error}. Train or export it again.") from error
 
 
