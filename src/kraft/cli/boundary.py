@@ -16,6 +16,8 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
 
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,7 +46,7 @@ def explain(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError):
         return _explain_os_error(error)
-    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+    if isinstance(error, MemoryError) or _is_out_of_memory(error):
         return (
             "The memory of this machine is used up. Train on fewer geometries (`kraft estimate` "
             "tells what they need), or close other programs."
@@ -55,12 +57,18 @@ def explain(error: Exception) -> str:
     )
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether torch could not allocate; on a processor it says so in words only."""
+    text = str(error)
+    return isinstance(error, RuntimeError) and any(phrase in text for phrase in _OUT_OF_MEMORY)
+
+
 def _explain_os_error(error: OSError) -> str:
     name = f" {error.filename}" if error.filename else ""
     if error.errno in _FULL:
         return (
-            f"The disk is full{f' (writing{name})' if name else ''}: nothing was written. Free "
-            "some space, or write to another disk, and run the command again."
+            f"The disk is full{f' (writing{name})' if name else ''}. {_what_was_kept()} Free some "
+            "space, or write to another disk, and run the command again."
         )
     if isinstance(error, FileNotFoundError):
         return str(error) if error.errno is None else f"There is no file{name}. Check the path."

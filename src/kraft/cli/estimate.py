@@ -16,7 +16,6 @@ from kraft.cli.summary import counted, duration, print_facts, print_notices, siz
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
 from kraft.data.checks import check
 from kraft.models.estimate import Estimate, estimate_training
-from kraft.models.selection import Request
 
 
 def estimate(
@@ -61,7 +60,7 @@ def estimate(
             dataset,
             n_train,
             n_valid=n_valid,
-            request=Request(model.kernel, model.length_scale, model.regularization),
+            request=model.request,
             permutations=symmetry.for_dataset(dataset),
             max_permutations=symmetry.max_permutations,
             energy_weight=model.energy_weight,

@@ -42,13 +42,13 @@ def check_output(
     OSError
         When the folder cannot be written or the disk has no room.
     """
-    if suffixes and path.suffix not in suffixes:
-        raise OptionError(
-            f"Cannot write {path.name or path}: expected a name that ends in "
-            f"{' or '.join(suffixes)}, for example {path.with_suffix(suffixes[0])}."
-        )
     if path.is_dir():
         raise OptionError(f"{path} is a folder. Give the name of a file in it.")
+    if suffixes and path.suffix not in suffixes:
+        raise OptionError(
+            f"Cannot write {path.name}: expected a name that ends in "
+            f"{' or '.join(suffixes)}, for example {path.with_suffix(suffixes[0])}."
+        )
     if path.exists() and not overwrite:
         raise OptionError(
             f"{path} is there already. Choose another name, or replace it with --overwrite."

@@ -13,6 +13,7 @@ from kraft.cli.console import out
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, check_output, note_written, write_json
+from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
 from kraft.cli.results import model_figures
 from kraft.cli.summary import counted, duration, number, print_facts, print_notices
@@ -68,6 +69,7 @@ def predict(
     with progress_bars() as progress:
         energies, forces = _predict(force_field, frames, progress)
     seconds = time.perf_counter() - started
+    note_precision(force_field, frames.positions, units)
     predicted = Dataset(
         atomic_numbers=frames.atomic_numbers,
         positions=frames.positions,

@@ -98,6 +98,8 @@ def duration(seconds: float) -> str:
     --------
     >>> duration(4.2e-5), duration(0.0123), duration(4.56), duration(75), duration(7300)
     ('42 µs', '12 ms', '4.6 s', '1 min 15 s', '2 h 1 min')
+    >>> duration(1e6)
+    '12 days'
     """
     if seconds < 1e-3:
         return f"{1e6 * seconds:.0f} µs"
@@ -107,7 +109,9 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 3600:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    if seconds < 2 * 86400:
+        return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+    return f"{seconds / 86400:.0f} days"
 
 
 def size(n_bytes: float) -> str:
@@ -118,7 +122,7 @@ def size(n_bytes: float) -> str:
     >>> size(2048), size(3.2e8), size(5e9)
     ('2.0 KB', '320 MB', '5.0 GB')
     """
-    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if n_bytes >= factor:
             amount = n_bytes / factor
             return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"

@@ -12,6 +12,7 @@ from kraft.analysis.unseen import UnseenFrames, unseen_frames
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, write_json
+from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
 from kraft.cli.results import error_figures, model_figures
 from kraft.cli.summary import counted, print_errors, print_facts, print_notices
@@ -66,6 +67,7 @@ def test(
         dataset = _some(dataset, n_test, seed)
     with progress_bars() as progress:
         errors = evaluate(force_field, dataset, progress).in_units(units)
+    note_precision(force_field, dataset.positions, units)
     print_facts(
         f"{model.name} tested on {data.name}",
         [

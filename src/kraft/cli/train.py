@@ -15,6 +15,7 @@ from kraft.analysis.unseen import unseen_frames
 from kraft.cli.console import out
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, check_output, note_written, write_json
+from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
 from kraft.cli.results import error_figures, model_figures
 from kraft.cli.summary import (
@@ -114,6 +115,7 @@ def train(
     overwrite
         Replace a model that is there already.
     """
+    _check_choosable(sets, model)
     target = output or Path(data.name).with_suffix(MODEL_SUFFIX)
     compute.apply()
     if result.units is not None:
@@ -155,6 +157,7 @@ def train(
     shown = None if errors is None else errors.in_units(units)
     later = [*parts.notices, *(n for n in training.notices if n not in dataset.notices)]
     print_notices(later)
+    note_precision(force_field, parts.train.positions, units)
     _print_summary(force_field, training, parts, shown, units)
     write_json(
         result.json,
@@ -165,6 +168,16 @@ def train(
     )
     out.print(f"\nWrote {target} ({size(target.stat().st_size)}).", soft_wrap=True)
     print_next(*_next_steps(target, data, external))
+
+
+def _check_choosable(sets: SplitOptions, model: ModelOptions) -> None:
+    """Raise when there is nothing by which hyper-parameters could be chosen."""
+    if sets.n_train == 1 and not sets.n_valid and not model.request.complete:
+        raise OptionError(
+            "One training frame alone cannot tell which parameters are good. Train on more frames, "
+            "give validation frames (--n-valid), or set --kernel, --length-scale and "
+            "--regularization yourself."
+        )
 
 
 def _file_size(parts: Split) -> int:

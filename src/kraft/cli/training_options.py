@@ -11,6 +11,7 @@ from cyclopts import Group, Parameter
 from kraft.cli.options import parse_memory
 from kraft.core.typing import IntArray
 from kraft.data import Dataset
+from kraft.models.selection import Request
 from kraft.symmetry.permutation_file import read_permutations
 
 MODEL_GROUP = Group("Model", sort_key=40)
@@ -63,6 +64,11 @@ class ModelOptions:
     max_memory: Annotated[
         str | None, Parameter(help="Memory the solver may use, for example 8GB; what is free.")
     ] = None
+
+    @property
+    def request(self) -> Request:
+        """What is given, and what is left to be chosen."""
+        return Request(self.kernel, self.length_scale, self.regularization)
 
     @property
     def memory_limit(self) -> int | None:

@@ -335,7 +335,7 @@ def _group(
     progress: Progress,
 ) -> IntArray:
     if permutations is None:
-        return identity(dataset.n_atoms)
+        return identity(dataset.n_atoms)[None]
     if not isinstance(permutations, str):
         return validate(permutations, dataset.atomic_numbers)
     return find_permutations(
