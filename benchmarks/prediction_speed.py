@@ -67,7 +67,7 @@ def main() -> None:
     page = Page(options.output, quick=options.quick, threads=options.threads)
     for name in ["ethanol"] if options.quick else options.cases:
         page.add(name, measure(CASES[name], options))
-    page.write(render)
+        page.write(render)  # kept, should the rest be interrupted
 
 
 def measure(case: Case, options: Any) -> Figures:

@@ -157,8 +157,8 @@ def _section(row: Figures) -> list[str]:
         ]
     )
     agreement = (
-        f"On {N_COMPARED} other geometries the two models' forces differ by {row['difference']:.1e} "
-        f"of the largest; force MAE {number(row['force_mae'])} (kraft) and "
+        f"On {N_COMPARED} other geometries the two models' forces differ by "
+        f"{row['difference']:.1e} of the largest; force MAE {number(row['force_mae'])} (kraft) and "
         f"{number(row['peer_force_mae'])} (sgdml) kcal/mol/Å."
     )
     return [
