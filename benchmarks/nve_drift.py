@@ -50,6 +50,9 @@ is small. Before each run {equilibration:g} ps of Langevin dynamics at {temperat
 training geometry of lowest energy; with 21 internal degrees of freedom the mean temperature of an
 isolated molecule differs from run to run.
 
+Runs in float32 are shown as a warning. The kernel expansion of these models is a small difference
+of large terms, and single precision loses it: such a run is not dynamics. Use float64.
+
 Models: {models}.
 
 Made on {machine}, {threads} thread, with {versions}. Times a step are as good as the machine was
