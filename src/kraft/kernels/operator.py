@@ -10,6 +10,8 @@ then, with energy labels, one energy. With ``Z = J U`` and ``δ = z_i - P_q z_j`
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from torch import Tensor
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import IntArray
 from kraft.kernels.contraction import SymmetricContraction
-from kraft.kernels.feature_classes import feature_classes
+from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.radial import RadialKernel
 from kraft.linalg.panels import LowerPanels
@@ -54,15 +56,17 @@ class KernelOperator:
         self.energy_labels = energy_labels
         self._table = np.asarray(feature_permutations)
         self._permutations = torch.as_tensor(self._table, device=geometries.basis.device)
-        self._classes = [
-            (
-                torch.as_tensor(c.features, device=self.device),
-                None if c.n_actions == len(self._table) else c.n_actions,
-                torch.as_tensor(c.actions, device=self.device),
-                torch.as_tensor(c.action_of_permutation, device=self.device),
-            )
-            for c in feature_classes(self._table)
-        ]
+        self._classes = [self._class_tensors(c) for c in feature_classes(self._table)]
+
+    def _class_tensors(self, c: FeatureClass) -> _Class:
+        members = torch.zeros(len(self._table), c.n_actions, dtype=self.dtype, device=self.device)
+        members[torch.arange(len(members)), torch.as_tensor(c.action_of_permutation)] = 1.0
+        return _Class(
+            c.n_actions,
+            torch.as_tensor(c.features, device=self.device),
+            torch.as_tensor(c.actions, device=self.device),
+            members,
+        )
 
     @property
     def block_size(self) -> int:
@@ -127,11 +131,11 @@ class KernelOperator:
         for start in range(0, n_geometries, tile):
             progress("assembling", start * start, n_geometries**2)
             stop = min(start + tile, n_geometries)
-            jacobians = self.geometries.reduced_jacobians(slice(start, stop))
+            rows = self._rows(slice(start, stop))
             for column in range(stop):
-                first = max(start, column)
-                blocks = self._column(slice(first, stop), jacobians[first - start :], column)
-                panels.set_block(first * block, column * block, blocks.reshape(-1, block))
+                above = max(0, column - start)
+                blocks = self._column(rows.below(above), column)
+                panels.set_block((start + above) * block, column * block, blocks.reshape(-1, block))
         progress("assembling", n_geometries**2, n_geometries**2)
 
     def to_dense(self) -> Tensor:
@@ -142,20 +146,31 @@ class KernelOperator:
         self.assemble(panels)
         return panels.to_dense()
 
-    def _column(self, rows: slice, jacobians: Tensor, column: int) -> Tensor:
+    def _rows(self, rows: slice) -> _Rows:
+        jacobians = self.geometries.reduced_jacobians(rows)
+        return _Rows(
+            values=self.geometries.features.values[rows],
+            jacobians=jacobians,
+            of_class=tuple(
+                jacobians.index_select(1, c.features).transpose(1, 2).contiguous()
+                for c in self._classes
+            ),
+        )
+
+    def _column(self, rows: _Rows, column: int) -> Tensor:
         """Return the blocks ``(T, b, b)`` of geometries ``rows`` against geometry ``column``."""
-        values = self.geometries.features.values
+        features = self.geometries.features.values[column]
         own = self.geometries.reduced_jacobians(slice(column, column + 1))[0]  # (D, r)
         copies = own[self._permutations]  # (S, D, r)
-        differences = values[rows, None] - values[column][self._permutations]  # (T, S, D)
+        differences = rows.values[:, None] - features[self._permutations]  # (T, S, D)
         squared = differences.square().sum(dim=2)
         value = self.kernel.derivative(0, squared) if self.energy_labels else None
         minus_first, second = self.kernel.force_factors_(squared, torch.empty_like(squared))
         minus_first, second = minus_first / self.kernel.norm, second / self.kernel.norm
 
-        left = differences @ jacobians  # (T, S, r): Z_iᵀ δ
+        left = differences @ rows.jacobians  # (T, S, r): Z_iᵀ δ
         right = torch.bmm(differences.transpose(0, 1), copies).transpose(0, 1)  # (T, S, r)
-        blocks = self._diagonal_part(minus_first, jacobians, own, copies)
+        blocks = self._diagonal_part(minus_first, rows, own)
         blocks.baddbmm_((left * second.unsqueeze(2)).transpose(1, 2), right, alpha=-1.0)
         if value is None:
             return blocks
@@ -165,29 +180,43 @@ class KernelOperator:
         bottom = torch.cat([energy_force, value.sum(dim=1, keepdim=True)], dim=1)
         return torch.cat([top, bottom.unsqueeze(1)], dim=1)
 
-    def _diagonal_part(
-        self, minus_first: Tensor, jacobians: Tensor, own: Tensor, copies: Tensor
-    ) -> Tensor:
+    def _diagonal_part(self, minus_first: Tensor, rows: _Rows, own: Tensor) -> Tensor:
         """Return ``-Σ_q first Z_iᵀ P_q Z_j``, class by class of features."""
-        n_rows, n_features, n_motions = jacobians.shape
+        n_rows, n_motions = len(minus_first), own.shape[1]
         total: Tensor | None = None
-        for features, n_actions, actions, action_of_permutation in self._classes:
-            every = len(features) == n_features
-            left = jacobians if every else jacobians[:, features]
-            if n_actions == 1:
-                part = (left.transpose(1, 2).reshape(-1, len(features)) @ own[features]).view(
-                    n_rows, n_motions, n_motions
-                )
+        for c, left in zip(self._classes, rows.of_class, strict=True):
+            if c.n_actions == 1:
+                part = (left.flatten(0, 1) @ own[c.features]).view(n_rows, n_motions, n_motions)
                 part *= minus_first.sum(dim=1).view(-1, 1, 1)
             else:
-                weights, moved = minus_first, copies if every else copies[:, features]
-                if n_actions is not None:
-                    weights = minus_first.new_zeros(n_rows, n_actions)
-                    weights.index_add_(1, action_of_permutation, minus_first)
-                    moved = own[actions]
-                mixed = weights @ moved.reshape(len(moved), -1)
-                part = torch.bmm(left.transpose(1, 2), mixed.view(n_rows, len(features), n_motions))
+                weights = minus_first @ c.members
+                mixed = weights @ own[c.actions].reshape(c.n_actions, -1)
+                part = torch.bmm(left, mixed.view(n_rows, -1, n_motions))
             total = part if total is None else total.add_(part)
         if total is None:
             raise AssertionError("a molecule has at least one feature")
         return total
+
+
+class _Class(NamedTuple):
+    """A class of features, as tensors."""
+
+    n_actions: int
+    features: Tensor  # (D_c,)
+    actions: Tensor  # (S_c, D_c)
+    members: Tensor  # (S, S_c) 1 where a permutation has this action
+
+
+class _Rows(NamedTuple):
+    """A few geometries as rows of the matrix."""
+
+    values: Tensor  # (T, D)
+    jacobians: Tensor  # (T, D, r)
+    of_class: tuple[Tensor, ...]  # (T, r, D_c) each
+
+    def below(self, first: int) -> _Rows:
+        """Return the geometries from ``first`` on."""
+        if first == 0:
+            return self
+        of_class = tuple(part[first:] for part in self.of_class)
+        return _Rows(self.values[first:], self.jacobians[first:], of_class)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from kraft.core.progress import Progress, silent
+from kraft.linalg.panel_arithmetic import cholesky_, divide_, subtract_product_
 
-PANEL_WIDTH = 1024
+PANEL_WIDTH = 768
 """Columns in a panel: wide enough for full speed, narrow enough to waste little of the triangle."""
 
 
@@ -93,20 +94,17 @@ class LowerPanels:
         for index, panel in enumerate(self.panels):
             progress("factorizing", done, total)
             width = panel.shape[1]
-            factor, info = torch.linalg.cholesky_ex(panel[:width])
-            if int(info) != 0:
+            info = cholesky_(panel[:width])
+            if info != 0:
                 raise NotPositiveDefiniteError(
-                    f"pivot {self.starts[index] + int(info)} of {self.size} is not positive"
+                    f"pivot {self.starts[index] + info} of {self.size} is not positive"
                 )
-            panel[:width] = factor
-            below = panel[width:]
-            if len(below):
-                below.copy_(torch.linalg.solve_triangular(factor.T, below, upper=True, left=False))
-            for later in range(index + 1, len(self.panels)):
-                offset = self.starts[later] - self.starts[index]
-                rows = panel[offset:]
-                target = self.panels[later]
-                target.addmm_(rows, rows[: target.shape[1]].T, alpha=-1.0)
+            if len(panel) > width:
+                divide_(panel[width:], panel[:width])
+            for start, later in zip(
+                self.starts[index + 1 :], self.panels[index + 1 :], strict=True
+            ):
+                subtract_product_(later, panel[start - self.starts[index] :])
             done += len(panel) ** 2
         progress("factorizing", total, total)
         return PanelCholesky(self)
