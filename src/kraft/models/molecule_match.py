@@ -39,6 +39,10 @@ _CLEAR_VOLUME = 0.2
 _MAX_REFERENCES = 200
 _MAX_MATCHED = 60
 _MAX_ROUNDS = 20
+_MAX_STARTS = 5
+_MIN_PROGRESS = 0.97
+_MANY_EXCHANGES = 600
+_N_ODDEST = 8
 _CHUNK_ENTRIES = 4_000_000
 
 
@@ -193,11 +197,14 @@ class OrderReference:
         if remaining > CLEARLY_BETTER * misfit:
             return
         moved = np.flatnonzero(order != identity)
+        fits = "fits the training geometries"
+        if remaining > MISFIT_TO_DOUBT:
+            fits = "fits them better, though not well"
         names = ", ".join(f"{chemical_symbols[self.atomic_numbers[a]]}{a}" for a in moved)
         raise GeometryError(
             f"The elements are in the model's order, but atoms of one element seem to have changed "
             f"places ({names}, counted from 0): {self.symptom(geometry)} In another order the "
-            f"geometry fits the training geometries: reorder the atoms, atoms = "
+            f"geometry {fits}: reorder the atoms, atoms = "
             f"atoms[{order.tolist()}]. If this geometry is meant as it is, switch the check off "
             "(check_order=False)."
         )
@@ -245,11 +252,16 @@ class OrderReference:
         in_order = np.arange(len(start))[None]
         orders = np.unique(np.concatenate([in_order, matches.permutations]), axis=0)
         misfits = self.misfits(started, orders)
-        candidates = [
-            self._exchange(started, orders[k], float(misfits[k]))
-            for k in np.argsort(misfits, kind="stable")[:3]
-        ]
-        best, misfit = min(candidates, key=lambda candidate: candidate[1])
+        best, misfit = in_order[0], float("inf")
+        # As they stand first, in case only two atoms have changed places.
+        starts = [in_order[0], *orders[np.argsort(misfits, kind="stable")[:_MAX_STARTS]]]
+        for candidate in starts:
+            value = float(self.misfits(started, candidate[None])[0])
+            found, value = self._exchange(started, candidate, value)
+            if value < misfit:
+                best, misfit = found, value
+            if misfit < 0.5 * MISFIT_TO_DOUBT:
+                break
         # Equivalent atoms may follow in any order of the group: move as few atoms as possible.
         equivalent = np.asarray(start)[best[self.permutations]]
         order: IntArray = equivalent[(equivalent == in_order).sum(axis=1).argmax()]
@@ -259,10 +271,8 @@ class OrderReference:
         self, positions: FloatArray, order: IntArray, misfit: float
     ) -> tuple[IntArray, float]:
         """Lower the misfit by exchanging two atoms of one element, as long as that helps."""
-        first, second = pair_indices(len(order))
-        alike = self.atomic_numbers[first] == self.atomic_numbers[second]
-        first, second = first[alike], second[alike]
         for _ in range(_MAX_ROUNDS):
+            first, second = self._exchangeable(positions[order])
             if misfit < 1e-9 or not len(first):
                 break
             orders = np.tile(order, (len(first), 1))
@@ -270,10 +280,21 @@ class OrderReference:
             orders[rows, first], orders[rows, second] = order[second], order[first]
             misfits = self.misfits(positions, orders)
             k = int(misfits.argmin())
-            if misfits[k] >= misfit - 1e-9:
+            if misfits[k] >= _MIN_PROGRESS * misfit:
                 break
             order, misfit = orders[k], float(misfits[k])
         return order, misfit
+
+    def _exchangeable(self, positions: FloatArray) -> tuple[IntArray, IntArray]:
+        """Return pairs of like atoms; in a large molecule those of the oddest atoms only."""
+        first, second = pair_indices(len(positions))
+        alike = self.atomic_numbers[first] == self.atomic_numbers[second]
+        if alike.sum() > _MANY_EXCHANGES:
+            oddness = self._excess(distance_matrices(positions[None], self.cell))[0].sum(axis=1)
+            odd = np.zeros(len(positions), dtype=bool)
+            odd[np.argsort(-oddness)[:_N_ODDEST]] = True
+            alike &= odd[first] | odd[second]
+        return first[alike], second[alike]
 
     def symptom(self, positions: FloatArray) -> str:
         """Return a sentence on what is oddest about a geometry."""
