@@ -289,3 +289,12 @@ def test_control_c_in_a_training(tmp_path):
     assert "Interrupted: Nothing was written." in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_test_file_of_another_molecule_is_found_before_the_training(
+    run, data_file, tmp_path, monkeypatch, capsys
+):
+    kraft.write(kraft.Dataset([8, 1, 1], np.eye(3)[None], np.ones((1, 3, 3)), [0.0]), "w.npz")
+    monkeypatch.setattr("kraft.cli.train.train_model", _never)
+    assert run("train", data_file, "--n-train", 10, "--test", "w.npz") == 1
+    assert "H2O" in one_message(capsys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -80,22 +80,21 @@ def estimate(
             f"{counted(most, 'frame')}.",
             style="yellow",
         )
-    write_json(
-        json,
-        {
-            "n_train": expected.n_train,
-            "n_valid": n_valid,
-            "n_labels": expected.n_labels,
-            "n_symmetries": expected.n_symmetries,
-            "memory": expected.memory,
-            "solver_memory": expected.solver_memory,
-            "available_memory": expected.available,
-            "fits": fits,
-            "seconds": expected.seconds.total,
-            "timings": dataclasses.asdict(expected.seconds),
-            "flops_per_second": expected.flops_per_second,
-        },
-    )
+    write_json(json, {**_figures(expected), "n_valid": n_valid, "fits": fits})
+
+
+def _figures(expected: Estimate) -> dict[str, Any]:
+    return {
+        "n_train": expected.n_train,
+        "n_labels": expected.n_labels,
+        "n_symmetries": expected.n_symmetries,
+        "memory": expected.memory,
+        "solver_memory": expected.solver_memory,
+        "available_memory": expected.available,
+        "seconds": expected.seconds.total,
+        "timings": dataclasses.asdict(expected.seconds),
+        "flops_per_second": expected.flops_per_second,
+    }
 
 
 def _facts(expected: Estimate) -> list[tuple[str, str]]:

@@ -70,16 +70,8 @@ def predict(
         energies, forces = _predict(force_field, frames, progress)
     seconds = time.perf_counter() - started
     note_precision(force_field, frames.positions, units)
-    predicted = Dataset(
-        atomic_numbers=frames.atomic_numbers,
-        positions=frames.positions,
-        forces=forces,
-        energies=energies,
-        cell=frames.cell,
-        provenance=Provenance(name=geometries.stem, theory=f"kraft model {model.name}"),
-    )
-    write(predicted, output, Units())
-    note_written(output)
+    origin = Provenance(name=geometries.stem, theory=f"kraft model {model.name}")
+    _write(output, frames, Prediction(energies, forces), origin)
     shown = energies / units.energy_factor
     print_facts(
         f"{counted(len(frames), 'geometry')} of {geometries.name} with {model.name}",
@@ -104,6 +96,19 @@ def predict(
         },
     )
     out.print(f"\nWrote {output}, in eV and Å.", soft_wrap=True)
+
+
+def _write(path: Path, frames: Geometries, prediction: Prediction, origin: Provenance) -> None:
+    predicted = Dataset(
+        atomic_numbers=frames.atomic_numbers,
+        positions=frames.positions,
+        forces=prediction.forces,
+        energies=prediction.energies,
+        cell=frames.cell,
+        provenance=origin,
+    )
+    write(predicted, path, Units())
+    note_written(path)
 
 
 def _largest(forces: FloatArray, units: Units) -> str:

@@ -68,24 +68,13 @@ def test(
     with progress_bars() as progress:
         errors = evaluate(force_field, dataset, progress).in_units(units)
     note_precision(force_field, dataset.positions, units)
-    print_facts(
-        f"{model.name} tested on {data.name}",
-        [
-            ("model", repr(force_field).strip("<>").removeprefix("ForceField ")),
-            ("tested on", counted(errors.n_test, "frame")),
-        ],
-    )
+    described = repr(force_field).strip("<>").removeprefix("ForceField ")
+    facts = [("model", described), ("tested on", counted(errors.n_test, "frame"))]
+    print_facts(f"{model.name} tested on {data.name}", facts)
     print_errors("Errors", errors)
-    write_json(
-        result.json,
-        {
-            **error_figures(errors),
-            "model": model,
-            "data": data,
-            "n_left_out": 0 if seen is None else seen.n_trained + seen.n_validated,
-            **model_figures(force_field),
-        },
-    )
+    n_left_out = 0 if seen is None else seen.n_trained + seen.n_validated
+    origin = {"model": model, "data": data, "n_left_out": n_left_out}
+    write_json(result.json, {**error_figures(errors), **origin, **model_figures(force_field)})
 
 
 def _left_out(seen: UnseenFrames) -> list[str]:

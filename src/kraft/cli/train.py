@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from cyclopts import Group, Parameter
 
 from kraft.analysis.errors import ErrorReport, evaluate
@@ -29,7 +30,7 @@ from kraft.cli.summary import (
     size,
 )
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
-from kraft.core.errors import OptionError
+from kraft.core.errors import DataError, OptionError
 from kraft.core.progress import Progress
 from kraft.data import Dataset, Split, Units, split
 from kraft.data.checks import check
@@ -115,17 +116,16 @@ def train(
     overwrite
         Replace a model that is there already.
     """
-    _check_choosable(sets, model)
     target = output or Path(data.name).with_suffix(MODEL_SUFFIX)
     compute.apply()
     if result.units is not None:
         Units.parse(result.units)
-    memory_limit = model.memory_limit
+    _check_options(sets, model)
     check_output(target, suffixes=(MODEL_SUFFIX,), overwrite=overwrite)
     check_json(result.json)
 
     dataset = reading.read(data)
-    external = None if sets.test is None else reading.read(sets.test)
+    external = None if sets.test is None else _same_molecule(dataset, reading.read(sets.test))
     units = result.units_for(dataset.units)
     permutations = symmetry.for_dataset(dataset)
     report = check(dataset)
@@ -137,17 +137,13 @@ def train(
         force_field, training = train_model(
             parts.train,
             parts.valid,
-            kernel=model.kernel,
-            length_scale=model.length_scale,
-            regularization=model.regularization,
             permutations=permutations,
             max_permutations=symmetry.max_permutations,
-            energy_weight=model.energy_weight,
-            max_memory=memory_limit,
             device=compute.device,
             dtype=compute.dtype,
             seed=sets.seed,
             progress=progress,
+            **model.keywords(),
         )
         force_field.save(target)
         note_written(target)
@@ -155,29 +151,35 @@ def train(
         errors = None if test_set is None else evaluate(force_field, test_set, progress)
 
     shown = None if errors is None else errors.in_units(units)
-    later = [*parts.notices, *(n for n in training.notices if n not in dataset.notices)]
-    print_notices(later)
+    print_notices([*parts.notices, *(n for n in training.notices if n not in dataset.notices)])
     note_precision(force_field, parts.train.positions, units)
     _print_summary(force_field, training, parts, shown, units)
-    write_json(
-        result.json,
-        {
-            **_figures(force_field, training, parts, shown, target, units),
-            "findings": [dataclasses.asdict(finding) for finding in report.findings],
-        },
-    )
+    findings = [dataclasses.asdict(finding) for finding in report.findings]
+    figures = _figures(force_field, training, parts, shown, target, units)
+    write_json(result.json, {**figures, "findings": findings})
     out.print(f"\nWrote {target} ({size(target.stat().st_size)}).", soft_wrap=True)
     print_next(*_next_steps(target, data, external))
 
 
-def _check_choosable(sets: SplitOptions, model: ModelOptions) -> None:
-    """Raise when there is nothing by which hyper-parameters could be chosen."""
+def _check_options(sets: SplitOptions, model: ModelOptions) -> None:
+    """Raise when options are malformed or leave nothing by which to choose hyper-parameters."""
+    model.keywords()
     if sets.n_train == 1 and not sets.n_valid and not model.request.complete:
         raise OptionError(
             "One training frame alone cannot tell which parameters are good. Train on more frames, "
             "give validation frames (--n-valid), or set --kernel, --length-scale and "
             "--regularization yourself."
         )
+
+
+def _same_molecule(dataset: Dataset, other: Dataset) -> Dataset:
+    """Return ``other`` when its atoms are those of ``dataset``, so that it can test the model."""
+    if not np.array_equal(dataset.atomic_numbers, other.atomic_numbers):
+        raise DataError(
+            f"The test data are {other.formula}, the training data {dataset.formula} (or the atoms "
+            "are in another order). Expected the same molecule with the same order of atoms."
+        )
+    return other
 
 
 def _file_size(parts: Split) -> int:

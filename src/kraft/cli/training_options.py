@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from cyclopts import Group, Parameter
 
@@ -15,6 +15,16 @@ from kraft.models.selection import Request
 from kraft.symmetry.permutation_file import read_permutations
 
 MODEL_GROUP = Group("Model", sort_key=40)
+
+
+class TrainingKeywords(TypedDict):
+    """Keyword arguments of :func:`kraft.train`."""
+
+    kernel: str
+    length_scale: float | None
+    regularization: float | None
+    energy_weight: float
+    max_memory: int | None
 
 
 @Parameter(name="*", group=MODEL_GROUP)
@@ -74,3 +84,14 @@ class ModelOptions:
     def memory_limit(self) -> int | None:
         """Bytes that the solver may use, or None."""
         return None if self.max_memory is None else parse_memory(self.max_memory)
+
+    def keywords(self) -> TrainingKeywords:
+        """Return these options as :func:`kraft.train` takes them; OptionError when one is wrong."""
+        request = self.request
+        return {
+            "kernel": request.kernel,
+            "length_scale": request.length_scale,
+            "regularization": request.regularization,
+            "energy_weight": self.energy_weight,
+            "max_memory": self.memory_limit,
+        }

@@ -143,11 +143,7 @@ def estimate_training(
     OptionError
         When a number is out of range.
     """
-    if n_train < 1 or n_valid < 0:
-        raise OptionError(
-            f"Expected at least 1 training and 0 validation frames, got {n_train} and {n_valid}."
-        )
-    check_device(device)
+    _check_request(n_train, n_valid, device)
     resident = _resident_memory()
     some = np.unique(np.linspace(0, len(dataset) - 1, n_train).astype(np.int64))
     dataset = dataset.subset(some)
@@ -168,12 +164,12 @@ def estimate_training(
         factorization=DenseCholesky.required_flops(n_labels) / (_EFFICIENCY * rates.products),
         prediction=counts.prediction_flops / rates.products,
     )
-    choice_memory = 0 if request.complete else _choice_memory(counts)
+    largest_stage = max(solver_memory, 0 if request.complete else _choice_memory(counts))
     return Estimate(
         n_train=n_train,
         n_labels=n_labels,
         n_symmetries=len(group),
-        memory=resident + max(solver_memory, choice_memory) + counts.array_memory,
+        memory=resident + largest_stage + counts.array_memory,
         solver_memory=solver_memory,
         available=available_memory(device),
         seconds=seconds,
@@ -286,6 +282,14 @@ class _Counts:
     def subset(self, n_labels: int) -> int:
         """Return how many geometries a round of the choice works on."""
         return min(self.n_train, max(5, n_labels // self.arrays.labels_per_geometry))
+
+
+def _check_request(n_train: int, n_valid: int, device: str) -> None:
+    if n_train < 1 or n_valid < 0:
+        raise OptionError(
+            f"Expected at least 1 training and 0 validation frames, got {n_train} and {n_valid}."
+        )
+    check_device(device)
 
 
 def _choice_seconds(
