@@ -66,6 +66,7 @@ class KernelOperator:
             torch.as_tensor(c.features, device=self.device),
             torch.as_tensor(c.actions, device=self.device),
             members,
+            torch.as_tensor(c.action_of_permutation, device=self.device),
         )
 
     @property
@@ -147,10 +148,11 @@ class KernelOperator:
         return panels.to_dense()
 
     def _rows(self, rows: slice) -> _Rows:
+        values = self.geometries.features.values[rows]
         jacobians = self.geometries.reduced_jacobians(rows)
         return _Rows(
-            values=self.geometries.features.values[rows],
-            jacobians=jacobians,
+            values=values,
+            slopes=torch.einsum("td,tdr->tr", values, jacobians),
             of_class=tuple(
                 jacobians.index_select(1, c.features).transpose(1, 2).contiguous()
                 for c in self._classes
@@ -159,43 +161,50 @@ class KernelOperator:
 
     def _column(self, rows: _Rows, column: int) -> Tensor:
         """Return the blocks ``(T, b, b)`` of geometries ``rows`` against geometry ``column``."""
-        features = self.geometries.features.values[column]
+        values = self.geometries.features.values[column]
         own = self.geometries.reduced_jacobians(slice(column, column + 1))[0]  # (D, r)
-        copies = own[self._permutations]  # (S, D, r)
-        differences = rows.values[:, None] - features[self._permutations]  # (T, S, D)
+        differences = rows.values[:, None] - values[self._permutations]  # (T, S, D)
         squared = differences.square().sum(dim=2)
         value = self.kernel.derivative(0, squared) if self.energy_labels else None
         minus_first, second = self.kernel.force_factors_(squared, torch.empty_like(squared))
         minus_first, second = minus_first / self.kernel.norm, second / self.kernel.norm
 
-        left = differences @ rows.jacobians  # (T, S, r): Z_iᵀ δ
-        right = torch.bmm(differences.transpose(0, 1), copies).transpose(0, 1)  # (T, S, r)
-        blocks = self._diagonal_part(minus_first, rows, own)
-        blocks.baddbmm_((left * second.unsqueeze(2)).transpose(1, 2), right, alpha=-1.0)
+        blocks, left, right = self._products(minus_first, rows, values, own)
+        blocks.baddbmm_(left * second.unsqueeze(1), right, alpha=-1.0)
         if value is None:
             return blocks
-        force_energy = torch.einsum("ts,tsr->tr", minus_first, left)
+        force_energy = torch.einsum("ts,trs->tr", minus_first, left)
         energy_force = -torch.einsum("ts,tsr->tr", minus_first, right)
         top = torch.cat([blocks, force_energy.unsqueeze(2)], dim=2)
         bottom = torch.cat([energy_force, value.sum(dim=1, keepdim=True)], dim=1)
         return torch.cat([top, bottom.unsqueeze(1)], dim=1)
 
-    def _diagonal_part(self, minus_first: Tensor, rows: _Rows, own: Tensor) -> Tensor:
-        """Return ``-Σ_q first Z_iᵀ P_q Z_j``, class by class of features."""
+    def _products(
+        self, minus_first: Tensor, rows: _Rows, values: Tensor, own: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the three products of Jacobians, summed over the classes of features.
+
+        They are ``-Σ_q first Z_iᵀ P_q Z_j`` ``(T, r, r)``, ``Z_iᵀ δ`` ``(T, r, S)`` and
+        ``δᵀ P_q Z_j`` ``(T, S, r)``; for the last two, ``δ = z_i - P_q z_j`` is taken apart.
+        """
         n_rows, n_motions = len(minus_first), own.shape[1]
-        total: Tensor | None = None
-        for c, left in zip(self._classes, rows.of_class, strict=True):
+        blocks = minus_first.new_zeros(n_rows, n_motions, n_motions)
+        left = rows.slopes.unsqueeze(2).repeat(1, 1, len(self._table))
+        right = (-(values @ own)).expand(n_rows, len(self._table), n_motions).contiguous()
+        for c, of_rows in zip(self._classes, rows.of_class, strict=True):
+            flat = of_rows.flatten(0, 1)  # (T r, D_c)
+            moved = own[c.actions.T].reshape(-1, c.n_actions * n_motions)  # (D_c, S_c r)
+            of_values = rows.values.index_select(1, c.features) @ moved
+            left -= c.expand((flat @ values[c.actions].T).view(n_rows, n_motions, -1), dim=2)
+            right += c.expand(of_values.view(n_rows, c.n_actions, n_motions), dim=1)
             if c.n_actions == 1:
-                part = (left.flatten(0, 1) @ own[c.features]).view(n_rows, n_motions, n_motions)
-                part *= minus_first.sum(dim=1).view(-1, 1, 1)
+                part = (flat @ moved).view(n_rows, n_motions, n_motions)
+                blocks += part * minus_first.sum(dim=1).view(-1, 1, 1)
             else:
-                weights = minus_first @ c.members
-                mixed = weights @ own[c.actions].reshape(c.n_actions, -1)
-                part = torch.bmm(left, mixed.view(n_rows, -1, n_motions))
-            total = part if total is None else total.add_(part)
-        if total is None:
-            raise AssertionError("a molecule has at least one feature")
-        return total
+                weights = minus_first @ c.members  # (T, S_c)
+                mixed = weights @ moved.view(-1, c.n_actions, n_motions)  # (D_c, T, r)
+                blocks.baddbmm_(of_rows, mixed.transpose(0, 1))
+        return blocks, left, right
 
 
 class _Class(NamedTuple):
@@ -205,13 +214,20 @@ class _Class(NamedTuple):
     features: Tensor  # (D_c,)
     actions: Tensor  # (S_c, D_c)
     members: Tensor  # (S, S_c) 1 where a permutation has this action
+    action_of_permutation: Tensor  # (S,)
+
+    def expand(self, products: Tensor, dim: int) -> Tensor:
+        """Repeat what was computed once for each action for every permutation."""
+        if self.n_actions in (1, len(self.members)):
+            return products
+        return products.index_select(dim, self.action_of_permutation)
 
 
 class _Rows(NamedTuple):
     """A few geometries as rows of the matrix."""
 
     values: Tensor  # (T, D)
-    jacobians: Tensor  # (T, D, r)
+    slopes: Tensor  # (T, r): Z_iᵀ z_i
     of_class: tuple[Tensor, ...]  # (T, r, D_c) each
 
     def below(self, first: int) -> _Rows:
@@ -219,4 +235,4 @@ class _Rows(NamedTuple):
         if first == 0:
             return self
         of_class = tuple(part[first:] for part in self.of_class)
-        return _Rows(self.values[first:], self.jacobians[first:], of_class)
+        return _Rows(self.values[first:], self.slopes[first:], of_class)
