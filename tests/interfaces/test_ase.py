@@ -137,11 +137,13 @@ def test_forces_are_finite_differences_of_the_energy(atoms):
 def test_path_of_a_model_file(atoms, ethanol_force_field, tmp_path):
     path = tmp_path / "ethanol.safetensors"
     ethanol_force_field.save(path)
-    again = kraft.KraftCalculator(str(path), dtype="float32")
-    assert again.force_field.dtype == "float32"
-    assert again.get_potential_energy(atoms) == pytest.approx(
-        atoms.get_potential_energy(), abs=1e-2
-    )
+    energy = atoms.get_potential_energy()
+    again = kraft.KraftCalculator(str(path))
+    assert again.get_potential_energy(atoms) == pytest.approx(energy, abs=1e-9)
+    single = kraft.KraftCalculator(path, dtype="float32")
+    assert single.force_field.dtype == "float32"
+    expected = kraft.load(path, dtype="float32").predict(atoms.positions)
+    assert single.get_potential_energy(atoms) == float(expected.energies) != energy
     with pytest.raises((ModelFileError, FileNotFoundError)):
         kraft.KraftCalculator(tmp_path / "other.safetensors")
 
