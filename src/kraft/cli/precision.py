@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from kraft.cli.summary import number, print_notices
+from kraft.cli.summary import number, print_notices, print_warning
 from kraft.core.typing import FloatArray
 from kraft.data import Units
 from kraft.models import ForceField
 
 _N_FRAMES = 16
+
+_TOLERATED = 1e-3
+"""Largest deviation of a force component, relative to the spread of the forces."""
 
 
 def note_precision(force_field: ForceField, positions: FloatArray, units: Units) -> None:
@@ -24,9 +27,11 @@ def note_precision(force_field: ForceField, positions: FloatArray, units: Units)
     single, double = force_field.predict(some), force_field.to(dtype="float64").predict(some)
     energy = float(np.abs(single.energies - double.energies).max()) / units.energy_factor
     force = float(np.abs(single.forces - double.forces).max()) / units.force_factor
-    print_notices(
-        [
-            f"In float32 forces are off by up to {number(force)} {units.force_label} and energies "
-            f"by up to {number(energy)} {units.energy_label} from those in float64."
-        ]
+    message = (
+        f"In float32 forces are off by up to {number(force)} {units.force_label} and energies by "
+        f"up to {number(energy)} {units.energy_label} from those in float64."
     )
+    if force * units.force_factor > _TOLERATED * float(double.forces.std()):
+        print_warning(f"{message} That is too much for most uses: take --dtype float64.")
+    else:
+        print_notices([message])

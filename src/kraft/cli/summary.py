@@ -60,6 +60,11 @@ def print_notices(notices: Sequence[str], report: Report | None = None) -> None:
         _print_remark(finding.severity, f"{finding.message} {finding.advice}".strip())
 
 
+def print_warning(message: str) -> None:
+    """Print a warning on standard error."""
+    _print_remark("warning", message)
+
+
 def print_findings(report: Report) -> None:
     """Print findings on standard output, where they are the result."""
     for finding in report.findings:
