@@ -23,11 +23,15 @@ from kraft.models.model_file import descriptors_and_coefficients
 from kraft.models.objective import TrainingArrays
 from kraft.models.parameters import Parameters, Record
 from kraft.models.selection import Choice, Request, choose
+from kraft.models.training_notices import edge_notices, rounding_notices
 from kraft.solvers import DenseCholesky, SolveOutcome
 from kraft.symmetry import SymmetryResult, find_permutations
 from kraft.symmetry.group import identity, validate
 from kraft.symmetry.orbits import feature_orbits, feature_permutations
 from kraft.version import __version__
+
+MAX_IN_ROUNDING_ERROR = 50
+"""Training geometries on which the error of single precision is measured."""
 
 MAX_VALID_IN_SEARCH = 200
 """Validation geometries that a search for hyper-parameters looks at."""
@@ -64,7 +68,11 @@ class TrainingResult:
     energy_offset
         The integration constant and how well energies and forces agree; None without energies.
     valid_force_mae
-        Force error of the final model on the validation geometries in eV/Å, or None.
+        Force error of the final model (in double precision) on the validation geometries in eV/Å,
+        or None.
+    rounding_error
+        Mean force error in eV/Å that single precision adds, measured on training geometries; zero
+        in double precision.
     report
         Findings of the checks on the training data.
     notices
@@ -77,6 +85,7 @@ class TrainingResult:
     outcome: SolveOutcome
     energy_offset: EnergyOffset | None
     valid_force_mae: float | None
+    rounding_error: float
     report: Report
     notices: tuple[str, ...]
     timings: Timings
@@ -181,6 +190,7 @@ def train(
     valid_mae = _force_mae(ForceField(parameters, device), validation)
     record = _record(training, validation, choice, outcome, offset, valid_mae, seed)
     model = ForceField(replace(parameters, record=record), device, dtype)
+    rounding_error = model.rounding_error(training.positions[:MAX_IN_ROUNDING_ERROR])
     clock.lap("energy_offset")
     result = TrainingResult(
         choice=choice,
@@ -189,8 +199,14 @@ def train(
         outcome=outcome,
         energy_offset=offset,
         valid_force_mae=valid_mae,
+        rounding_error=rounding_error,
         report=report,
-        notices=training.notices + notices + _edge_notices(choice),
+        notices=(
+            training.notices
+            + notices
+            + edge_notices(choice)
+            + rounding_notices(rounding_error, training, valid_mae)
+        ),
         timings=clock.timings(outcome),
     )
     return model, result
@@ -371,11 +387,3 @@ def _indices(dataset: Dataset) -> tuple[int, ...]:
     if indices is None:
         return tuple(range(len(dataset)))
     return tuple(int(index) for index in indices)
-
-
-def _edge_notices(choice: Choice) -> tuple[str, ...]:
-    return tuple(
-        f"The {name} chosen lies at the edge of the range searched; the data may not determine it. "
-        "Try another kernel or more training geometries, or set it yourself."
-        for name in choice.at_edge
-    )
