@@ -199,13 +199,17 @@ def _choices(rows: dict[str, Figures]) -> list[list[str]]:
     lines = []
     for name, row in rows.items():
         peer = row["sgdml"]
-        sgdml = f"length scale {peer['length_scale']}, S {peer['n_permutations']}, {peer['seconds']:.0f} s"
-        cells = [name, sgdml]
+        cells = [
+            name,
+            f"length scale {peer['length_scale']}, S {peer['n_permutations']}, "
+            f"{peer['seconds']:.0f} s",
+        ]
         for way in WAYS:
             ours = row[way]
             cells.append(
-                f"{ours['kernel']}, length scale {ours['length_scale']:.3g}, λ {ours['regularization']:.1e}, "
-                f"S {ours['n_permutations']}, {ours['seconds']:.0f} s"
+                f"{ours['kernel']}, length scale {ours['length_scale']:.3g}, "
+                f"λ {ours['regularization']:.1e}, S {ours['n_permutations']}, "
+                f"{ours['seconds']:.0f} s"
             )
         lines.append(cells)
     return lines
@@ -214,9 +218,9 @@ def _choices(rows: dict[str, Figures]) -> list[list[str]]:
 NOTES = """\
 Frames are training + validation + test, disjoint and the same for both sides. sgdml tries the
 length scales 10, 20, ..., 90 (its default) in this order until the validation error rises, and
-keeps the one with the smallest force RMSE; its regularization is 1e-10. Length scales are
-in 1/Å; λ is the regularization, S the number of symmetries, and the time is that of the training with all
-choices, on all threads. MAE of forces is over Cartesian components.
+keeps the one with the smallest force RMSE; its regularization is 1e-10. Length scales are in 1/Å,
+λ is the regularization, S the number of symmetries, and the time is that of the training with all
+its choices, on all threads. MAE of forces is over Cartesian components.
 """
 
 
