@@ -61,11 +61,11 @@ CASES = {
 
 def main() -> None:
     parser = arguments(__doc__, "prediction")
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--cases", nargs="+", choices=CASES, help="all by default")
     parser.add_argument("--seconds", type=float, default=0.4, help="least time for each figure")
     options = parser.parse_args()
     page = Page(options.output, quick=options.quick, threads=options.threads)
-    for name in ["ethanol"] if options.quick else options.cases:
+    for name in options.cases or (["ethanol"] if options.quick else list(CASES)):
         page.add(name, measure(CASES[name], options))
         page.write(render)  # kept, should the rest be interrupted
 
