@@ -12,5 +12,8 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
     Streams of different purposes are independent, so adding a random choice in one place never
     changes those made in another.
+
+    >>> generator(0, "split").random() == generator(0, "split").random()
+    True
     """
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])

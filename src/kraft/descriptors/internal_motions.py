@@ -32,6 +32,15 @@ def internal_motions(positions: Tensor, *, turns_freely: bool = True) -> Tensor:
         ``3N - 3`` without free rotation. The basis spans the row space of the Jacobian; where a
         geometry has more rigid motions than ``3N - r`` it holds some of them too, which does no
         harm.
+
+    Examples
+    --------
+    A bent molecule of three atoms has three internal motions, a linear one four.
+
+    >>> bent = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> linear = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]])
+    >>> internal_motions(bent).shape[3], internal_motions(linear).shape[3]
+    (3, 4)
     """
     n_geometries, n_atoms, _ = positions.shape
     identity = torch.eye(3, dtype=positions.dtype, device=positions.device)

@@ -22,6 +22,15 @@ class InverseDistances:
         matters.
     device, dtype
         Where and in which precision the features are computed.
+
+    Examples
+    --------
+    Two atoms 2 Å apart: ``x = 1/2``, and ``dx/dr_a = -(r_a - r_b)/r³`` draws ``a`` towards ``b``.
+
+    >>> positions = torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]], dtype=torch.float64)
+    >>> features = InverseDistances(2).evaluate(positions)
+    >>> features.values.tolist(), features.gradients.tolist()
+    ([[0.5]], [[[-0.0, -0.0, 0.25]]])
     """
 
     def __init__(

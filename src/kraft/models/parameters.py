@@ -153,6 +153,10 @@ class Parameters:
 
 
 def symmetric_mean(features: FloatArray, feature_permutations: IntArray) -> FloatArray:
-    """Return the mean of ``(M, D)`` features over geometries and permutations, ``(D,)``."""
+    """Return the mean of ``(M, D)`` features over geometries and permutations, ``(D,)``.
+
+    >>> symmetric_mean(np.array([[1.0, 2.0, 6.0]]), np.array([[0, 1, 2], [1, 0, 2]]))
+    array([1.5, 1.5, 6. ])
+    """
     mean: FloatArray = features.mean(axis=0)[feature_permutations].mean(axis=0)
     return mean
