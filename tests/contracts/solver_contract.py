@@ -65,6 +65,12 @@ def positive_matrix(
     return torch.tensor(0.5 * (matrix + matrix.T), dtype=dtype, device=device)
 
 
+def narrow_panels(patch: pytest.MonkeyPatch, width: int) -> None:
+    """Make panels of about this width, also of small matrices."""
+    patch.setattr(panels_module, "PANEL_WIDTH", width)
+    patch.setattr(panels_module, "SINGLE_PANEL", 0)
+
+
 class SolverContract:
     """Shared suite: set ``make`` to a callable ``(max_memory)`` that returns a solver."""
 
@@ -95,7 +101,7 @@ class SolverContract:
 
     @pytest.mark.parametrize("width", [1, 7, 20, 64])
     def test_panels_do_not_show(self, width, monkeypatch):
-        monkeypatch.setattr(panels_module, "PANEL_WIDTH", width)
+        narrow_panels(monkeypatch, width)
         operator = MatrixOperator(positive_matrix(63), 3)
         y = self.right_hand_side(operator)
         outcome = self.make().prepare(operator, 1e-6).solve(y)

@@ -1,15 +1,15 @@
 import pytest
 import torch
-from contracts.solver_contract import positive_matrix
+from contracts.solver_contract import narrow_panels, positive_matrix
 
-import kraft.linalg.panels as module
 from kraft.linalg import LowerPanels, NotPositiveDefiniteError
-from kraft.linalg.panels import panel_entries, panel_width
+from kraft.linalg.panels import panel_entries
 
 
-@pytest.fixture(params=[1, 16, 1024])
+@pytest.fixture(params=[1, 16, None], ids=["narrow", "wide", "one panel"])
 def width(request, monkeypatch):
-    monkeypatch.setattr(module, "PANEL_WIDTH", request.param)
+    if request.param is not None:
+        narrow_panels(monkeypatch, request.param)
     return request.param
 
 
@@ -34,7 +34,8 @@ def test_blocks_come_back(width, size, block, dtype, device):
 def test_entries_are_known_beforehand(width, size, block):
     panels = LowerPanels(size, block_size=block)
     assert sum(panel.numel() for panel in panels.panels) == panel_entries(size, block)
-    assert panel_width(block) % block == 0 and panel_width(block) >= width
+    assert panels.width % block == 0
+    assert len(panels.panels) == 1 if width is None else panels.width >= width
 
 
 def test_panels_hold_about_half_the_matrix():
@@ -79,7 +80,7 @@ def test_the_pivot_that_failed_is_named(width, pivot):
 
 
 def test_progress_grows_and_can_interrupt(monkeypatch):
-    monkeypatch.setattr(module, "PANEL_WIDTH", 8)
+    narrow_panels(monkeypatch, 8)
     calls = []
     _filled(positive_matrix(40), 4).factorize_(lambda *call: calls.append(call))
     done = [call[1] for call in calls]

@@ -7,6 +7,8 @@ and can be interrupted between panels.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,9 @@ from kraft.linalg.panel_arithmetic import cholesky_, divide_, subtract_product_
 
 PANEL_WIDTH = 768
 """Columns in a panel: wide enough for full speed, narrow enough to waste little of the triangle."""
+
+SINGLE_PANEL = 3000
+"""Matrices of up to this many rows are one panel: their upper triangle costs little memory."""
 
 
 class NotPositiveDefiniteError(ArithmeticError):
@@ -46,12 +51,18 @@ class LowerPanels:
         device: torch.device | str = "cpu",
     ) -> None:
         self.size = size
-        self.width = panel_width(block_size)
+        self.width = panel_width(size, block_size)
         self.starts = list(range(0, size, self.width))
         self.panels = [
             torch.zeros(size - start, min(self.width, size - start), dtype=dtype, device=device)
             for start in self.starts
         ]
+
+    def copy(self) -> LowerPanels:
+        """Return an independent copy."""
+        twin = copy.copy(self)
+        twin.panels = [panel.clone() for panel in self.panels]
+        return twin
 
     def set_block(self, row: int, column: int, block: Tensor) -> None:
         """Write ``block`` at ``(row, column)``; its columns lie in one panel, its rows below it."""
@@ -73,13 +84,18 @@ class LowerPanels:
         """Return a copy of the diagonal."""
         return torch.cat([panel.diagonal() for panel in self.panels])
 
-    def to_dense(self) -> Tensor:
-        """Return the full symmetric matrix: for small ones."""
+    def to_dense_lower(self) -> Tensor:
+        """Return the lower triangle as a full matrix, zeros above it: for small ones."""
         first = self.panels[0]
         dense = torch.zeros(self.size, self.size, dtype=first.dtype, device=first.device)
         for start, panel in zip(self.starts, self.panels, strict=True):
             dense[start:, start : start + panel.shape[1]] = panel
-        return dense.tril() + dense.tril(-1).T
+        return dense.tril_()
+
+    def to_dense(self) -> Tensor:
+        """Return the full symmetric matrix: for small ones."""
+        lower = self.to_dense_lower()
+        return lower + lower.tril(-1).T
 
     def factorize_(self, progress: Progress = silent) -> PanelCholesky:
         """Replace the matrix by its Cholesky factor ``L``, right-looking, and return that.
@@ -125,6 +141,12 @@ class PanelCholesky:
         """Return the logarithm of the determinant of the factorized matrix."""
         return float(2.0 * self._factor.diagonal().log().sum())
 
+    def inverse(self) -> Tensor:
+        """Return ``A⁻¹`` as a full matrix: for small systems."""
+        lower = self._factor.to_dense_lower()
+        inverse: Tensor = torch.cholesky_inverse(lower)
+        return inverse
+
     def solve(self, right_hand_side: Tensor) -> Tensor:
         """Return ``A⁻¹ b`` for ``b`` of shape ``(size,)`` or ``(size, C)``."""
         vector = right_hand_side.ndim == 1
@@ -143,12 +165,14 @@ class PanelCholesky:
         return solution.reshape(-1) if vector else solution
 
 
-def panel_width(block_size: int) -> int:
-    """Return the panel width: the multiple of ``block_size`` nearest above the target."""
+def panel_width(size: int, block_size: int) -> int:
+    """Return the panel width: a multiple of ``block_size``, or all of a small matrix."""
+    if size <= SINGLE_PANEL:
+        return size
     return block_size * -(-PANEL_WIDTH // block_size)
 
 
 def panel_entries(size: int, block_size: int) -> int:
     """Return how many numbers the panels of a matrix hold, known before they are allocated."""
-    width = panel_width(block_size)
+    width = panel_width(size, block_size)
     return sum((size - start) * min(width, size - start) for start in range(0, size, width))

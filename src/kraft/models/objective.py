@@ -12,6 +12,7 @@ from kraft.core.typing import FloatArray, IntArray
 from kraft.descriptors import Descriptor, Features
 from kraft.kernels import KernelOperator, radial_kernel
 from kraft.kernels.geometries import ReducedGeometries
+from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
 
@@ -108,12 +109,13 @@ class Objective:
     def force_mae(self, length_scale: float, regularization: float) -> float:
         """Return the validation or leave-one-out error; infinite where the system is singular."""
         system = self._system(length_scale)
-        matrix = system.matrix.clone()
-        matrix.diagonal().add_(self._labels.regularization(system.operator, regularization))
-        factor, info = torch.linalg.cholesky_ex(matrix)
-        if int(info) != 0:
+        matrix = system.matrix.copy()
+        matrix.add_to_diagonal(self._labels.regularization(system.operator, regularization))
+        try:
+            factor = matrix.factorize_()
+        except NotPositiveDefiniteError:
             return math.inf
-        solution = torch.cholesky_solve(system.labels[:, None], factor)[:, 0]
+        solution = factor.solve(system.labels)
         if self._arrays.has_validation:
             error = self._validation_error(system, solution)
         else:
@@ -127,7 +129,13 @@ class Objective:
             operator, scale, center = self._arrays.operator(
                 self._kernel, length_scale, self._indices
             )
-            matrix = operator.to_dense()
+            matrix = LowerPanels(
+                operator.size,
+                block_size=operator.block_size,
+                dtype=operator.dtype,
+                device=operator.device,
+            )
+            operator.assemble(matrix)
             self._systems[length_scale] = _System(
                 operator,
                 scale,
@@ -151,11 +159,13 @@ class Objective:
         )
         return float((self._labels.scale * forces - reference).abs().mean())
 
-    def _leave_one_out_error(self, system: _System, factor: Tensor, solution: Tensor) -> float:
+    def _leave_one_out_error(
+        self, system: _System, factor: PanelCholesky, solution: Tensor
+    ) -> float:
         """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` (`docs/theory.md`, eq. 12)."""
         operator = system.operator
         block = operator.block_size
-        inverse = torch.cholesky_inverse(factor).view(self.n_train, block, self.n_train, block)
+        inverse = factor.inverse().view(self.n_train, block, self.n_train, block)
         own = inverse.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (M, b, b)
         residuals = torch.linalg.solve(own, solution.view(self.n_train, block, 1))[:, :, 0]
         forces, _ = operator.split(residuals.reshape(-1))
@@ -167,6 +177,6 @@ class _System:
     operator: KernelOperator
     scale: Tensor
     center: Tensor
-    matrix: Tensor
+    matrix: LowerPanels
     labels: Tensor
     mean_diagonal: float

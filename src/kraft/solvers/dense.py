@@ -17,7 +17,6 @@ from kraft.linalg.panels import (
     NotPositiveDefiniteError,
     PanelCholesky,
     panel_entries,
-    panel_width,
 )
 from kraft.solvers.outcome import SolveOutcome
 
@@ -43,7 +42,7 @@ class DenseCholesky:
     @staticmethod
     def required_memory(size: int, block_size: int, itemsize: int = 8) -> int:
         """Return the bytes that a system of this size takes at its peak."""
-        working = 2 * size * panel_width(block_size) + 8 * size
+        working = 2 * size * min(size, 1024) + 8 * size
         return itemsize * (panel_entries(size, block_size) + working)
 
     @staticmethod
