@@ -92,3 +92,12 @@ def test_progress_grows_and_can_interrupt(monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         _filled(positive_matrix(40), 4).factorize_(interrupt)
+
+
+def test_inverse_and_an_independent_copy(width):
+    matrix = positive_matrix(24, condition=100.0)
+    panels = _filled(matrix, 3)
+    twin = panels.copy()
+    inverse = twin.factorize_().inverse()
+    torch.testing.assert_close(inverse, torch.linalg.inv(matrix), rtol=1e-10, atol=1e-10)
+    assert torch.equal(panels.to_dense(), matrix.tril() + matrix.tril(-1).T)
