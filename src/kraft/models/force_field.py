@@ -17,6 +17,7 @@ from kraft.data.units import Units
 from kraft.models.evaluator import Evaluator
 from kraft.models.model_file import read_model, write_model
 from kraft.models.parameters import Parameters, Record
+from kraft.models.precision import require_precision, rounding_error
 
 Precision = Literal["float64", "float32"]
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -89,7 +90,15 @@ class ForceField:
 
     @cached_property
     def evaluator(self) -> Evaluator:
-        """The tensors behind :meth:`predict`, made at the first use."""
+        """The tensors behind :meth:`predict`, made at the first use.
+
+        Raises
+        ------
+        OptionError
+            When the model is not usable in float32.
+        """
+        if self.dtype == "float32":
+            require_precision(self.parameters, self.device)
         return Evaluator(self.parameters, self.device, _DTYPES[self.dtype])
 
     def to(self, *, device: str | None = None, dtype: Precision | None = None) -> ForceField:
@@ -157,8 +166,8 @@ class ForceField:
         """
         if self.dtype == "float64":
             return 0.0
-        exact = self.to(dtype="float64").predict(positions).forces
-        return float(np.abs(self.predict(positions).forces - exact).mean())
+        array = self._checked(positions)
+        return rounding_error(self.parameters, self.device, array.reshape(-1, *array.shape[-2:]))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file (see :mod:`kraft.models.model_file`), atomically."""
