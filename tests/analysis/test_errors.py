@@ -10,6 +10,7 @@ from kraft.analysis.errors import evaluate
 from kraft.analysis.unseen import unseen_frames
 from kraft.core.errors import DataError, GeometryError
 from kraft.data import Dataset
+from kraft.interfaces.sgdml import read_sgdml_model, write_sgdml_model
 from kraft.models import ForceField
 
 
@@ -90,6 +91,33 @@ def test_frames_of_the_training_are_known_by_index_and_geometry(force_field, eth
     copies = Dataset(ethanol.atomic_numbers, positions, np.ones_like(positions))
     unseen = unseen_frames(force_field, copies)
     assert (unseen.n_trained, unseen.n_validated, len(unseen.dataset)) == (4, 0, 3)
+
+
+def test_imported_models_know_their_training_frames_in_any_equivalent_order(
+    force_field, ethanol, parts, tmp_path
+):
+    write_sgdml_model(force_field, tmp_path / "m.npz")
+    imported = read_sgdml_model(tmp_path / "m.npz")
+    assert imported.parameters.training_positions is None
+    unseen = unseen_frames(imported, ethanol)
+    assert (unseen.n_trained, unseen.n_validated) == (15, 0)
+    assert not set(force_field.record.train_indices) & set(unseen.dataset.provenance.indices)
+    assert len(force_field.permutations) == 6
+    permuted = parts.train.positions[0][force_field.parameters.permutations]
+    for model in (force_field, imported):
+        with pytest.raises(DataError, match="all 6 frames"):
+            unseen_frames(model, Dataset(ethanol.atomic_numbers, permuted, np.ones((6, 9, 3))))
+    # Two hydrogens exchanged that no symmetry exchanges: another geometry.
+    hydrogens = np.flatnonzero(ethanol.atomic_numbers == 1)
+    strangers = []
+    for other in hydrogens[1:]:
+        order = np.arange(9)
+        order[[hydrogens[0], other]] = other, hydrogens[0]
+        if not (force_field.parameters.permutations == order).all(axis=1).any():
+            strangers.append(parts.train.positions[0][order])
+    assert strangers
+    foreign = Dataset(ethanol.atomic_numbers, strangers, np.ones((len(strangers), 9, 3)))
+    assert unseen_frames(imported, foreign).n_trained == 0
 
 
 def test_nothing_left_to_test_on(force_field, parts):

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from kraft.core.errors import GeometryError
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import FloatArray
 from kraft.data.dataset import Dataset
 from kraft.data.units import Units
 from kraft.models.force_field import ForceField
+from kraft.models.molecule_match import check_elements
 
 _BATCH = 64
 
@@ -74,7 +74,7 @@ def evaluate(force_field: ForceField, dataset: Dataset, progress: Progress = sil
     GeometryError
         When the data are of another molecule or have the atoms in another order.
     """
-    _require_same_molecule(force_field, dataset)
+    check_elements(force_field, dataset.atomic_numbers, dataset.positions[0])
     energies = np.empty(len(dataset))
     forces = np.empty_like(dataset.forces)
     for start in range(0, len(dataset), _BATCH):
@@ -96,15 +96,6 @@ def evaluate(force_field: ForceField, dataset: Dataset, progress: Progress = sil
         force_spread=float(dataset.forces.std()),
         n_test=len(dataset),
     )
-
-
-def _require_same_molecule(force_field: ForceField, dataset: Dataset) -> None:
-    if not np.array_equal(force_field.atomic_numbers, dataset.atomic_numbers):
-        raise GeometryError(
-            f"The data are {dataset.formula} ({dataset.n_atoms} atoms), not the molecule of the "
-            f"model ({len(force_field.atomic_numbers)} atoms), or the atoms are in another order. "
-            "Test the model on data of its molecule, in its order of atoms."
-        )
 
 
 def _knows_energies(force_field: ForceField) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kraft.core.errors import DataError
-from kraft.core.typing import AnyArray
+from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.data.dataset import Dataset
 from kraft.data.geometry import distance_chunks
 from kraft.models.force_field import ForceField
+from kraft.symmetry.orbits import feature_orbits
 
 SAME_DISTANCE = 1e-6
 """Frames are the same when every interatomic distance agrees to this (Å), as far as files keep."""
@@ -38,8 +39,9 @@ class UnseenFrames:
 def unseen_frames(force_field: ForceField, dataset: Dataset) -> UnseenFrames:
     """Return the frames that a model was neither trained nor validated on.
 
-    Frames are known by their geometry (copies of training geometries are seen too) and, where the
-    dataset is the one that the model was made from, by their index.
+    Frames are known by their geometry (copies of training geometries are seen too, also with
+    equivalent atoms in another order) and, where the dataset is the one that the model was made
+    from, by their index. Of a model imported from another program only the geometries are known.
 
     Raises
     ------
@@ -67,14 +69,18 @@ def unseen_frames(force_field: ForceField, dataset: Dataset) -> UnseenFrames:
 
 
 def _copies_of_training(force_field: ForceField, dataset: Dataset) -> AnyArray:
-    """Tell ``(B,)`` which frames have the interatomic distances of a training geometry."""
+    """Tell ``(B,)`` which frames have the interatomic distances of a training geometry.
+
+    Distances are compared in every order of the permutation group: the model cannot tell these
+    apart. Only the training descriptors are needed, which imported models have, too.
+    """
     copies = np.zeros(len(dataset), dtype=bool)
     if not np.array_equal(force_field.atomic_numbers, dataset.atomic_numbers):
         return copies
-    training = 1.0 / force_field.parameters.training_descriptors
-    # A fixed random projection of the distances: near-equal values are the candidates.
-    n_pairs = training.shape[1]
-    direction = np.random.default_rng(0).choice([-1.0, 1.0], n_pairs) / n_pairs
+    parameters = force_field.parameters
+    training = 1.0 / parameters.training_descriptors
+    # A projection that the group leaves alone: near-equal values are the candidates.
+    direction = _invariant_direction(parameters.permutations)
     shadows = training @ direction
     order = np.argsort(shadows)
     training, shadows = training[order], shadows[order]
@@ -83,6 +89,21 @@ def _copies_of_training(force_field: ForceField, dataset: Dataset) -> AnyArray:
         first = np.searchsorted(shadows, shadow - SAME_DISTANCE)
         last = np.searchsorted(shadows, shadow + SAME_DISTANCE, side="right")
         for row in np.flatnonzero(last > first):
-            gaps = np.abs(training[first[row] : last[row]] - distances[row]).max(axis=1)
-            copies[frames.start + row] = gaps.min() <= SAME_DISTANCE
+            candidates = training[first[row] : last[row]]
+            images = distances[row][parameters.feature_permutations]  # (S, D)
+            copies[frames.start + row] = any(
+                np.abs(images - candidate).max(axis=1).min() <= SAME_DISTANCE
+                for candidate in candidates
+            )
     return copies
+
+
+def _invariant_direction(permutations: IntArray) -> FloatArray:
+    """Return ``(D,)`` fixed random weights, equal on the orbits of the features, of 1-norm one."""
+    orbits = feature_orbits(permutations)
+    weights = np.random.default_rng(0).uniform(-1.0, 1.0, len(orbits))
+    direction = np.empty(sum(map(len, orbits)))
+    for orbit, weight in zip(orbits, weights, strict=True):
+        direction[orbit] = weight
+    normalized: FloatArray = direction / np.abs(direction).sum()
+    return normalized
