@@ -8,6 +8,7 @@ import re
 import ase.io
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import kraft
 
@@ -73,6 +74,34 @@ def test_convert_model_there_and_back(run, model_file, few_frames, tmp_path):
     assert run("info", "m.npz") == 0
 
 
+def test_convert_passes_on_what_sgdml_cannot_do(run, data_file, capsys):
+    given = ["--kernel", "matern52", "--length-scale", "20.5", "--regularization", "1e-10"]
+    assert run("train", data_file, "--n-train", 5, *given, "-o", "m.safetensors") == 0
+    capsys.readouterr()
+    assert run("convert", "m.safetensors", "m.npz") == 0
+    assert "note: The length scale 20.5 is not a whole number" in capsys.readouterr().err
+
+
+def test_assumptions_about_an_imported_model_are_shown(run, model_file, data_file, capsys):
+    assert run("convert", model_file, "m.npz") == 0
+    with np.load("m.npz") as archive:
+        arrays = {key: archive[key] for key in archive.files if key not in ("e_unit", "r_unit")}
+    np.savez("unitless.npz", **arrays)
+    capsys.readouterr()
+    for words in (["info"], ["test", data_file], ["predict", data_file, "-o", "p.xyz"]):
+        assert run(words[0], "unitless.npz", *words[1:]) == 0
+        assert "note: unitless.npz does not name all its units" in capsys.readouterr().err
+
+
+def test_an_imported_model_is_tested_without_its_training_frames(
+    run, model_file, data_file, tmp_path, capsys
+):
+    assert run("convert", model_file, "m.npz") == 0
+    assert run("test", "m.npz", data_file, "--json", "t.json") == 0
+    assert "Left out 20 frames" in capsys.readouterr().err
+    assert read_json(tmp_path / "t.json")["n_test"] == 60
+
+
 def test_test_leaves_out_what_the_model_was_made_with(run, model_file, data_file, tmp_path, capsys):
     assert run("test", model_file, data_file, "--json", "t.json") == 0
     figures = read_json(tmp_path / "t.json")
@@ -129,8 +158,13 @@ def test_estimate(run, data_file, tmp_path, capsys):
 def test_threads_are_set(run, model_file, data_file, monkeypatch):
     seen = []
     monkeypatch.setattr("torch.set_num_threads", seen.append)
-    assert run("test", model_file, data_file, "--threads", 1) == 0
+    with threadpool_limits(2, user_api="blas"):  # puts back at its end what was before
+        assert run("test", model_file, data_file, "--threads", 1) == 0
+        libraries = threadpool_info()
     assert seen == [1]
+    blas = [library["num_threads"] for library in libraries if library["user_api"] == "blas"]
+    assert blas
+    assert set(blas) == {1}
 
 
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"], []])

@@ -64,7 +64,7 @@ def _convert_model(source: Path, target: Path, overwrite: bool) -> None:
     check_output(target, suffixes=(KRAFT_SUFFIX, SGDML_SUFFIX), overwrite=overwrite)
     force_field = load_model(source)
     if target.suffix == SGDML_SUFFIX:
-        write_sgdml_model(force_field, target)
+        print_notices(write_sgdml_model(force_field, target))
     else:
         force_field.save(target)
     out.print(repr(force_field).strip("<>"), markup=False)

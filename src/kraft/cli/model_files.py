@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kraft.cli.summary import print_notices
 from kraft.core.errors import ModelFileError
 from kraft.data.archive import archive_keys
-from kraft.interfaces.sgdml import read_sgdml_model
+from kraft.interfaces.sgdml import import_sgdml_model
 from kraft.models import ForceField
 from kraft.models.force_field import Precision
 
@@ -17,7 +18,7 @@ _ONLY_IN_SGDML_MODELS = "R_d_desc_alpha"
 
 
 def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") -> ForceField:
-    """Read a model file of either kind.
+    """Read a model file of either kind; print what a person should know about an imported one.
 
     Raises
     ------
@@ -35,7 +36,9 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
             f"{path} is not a model. Expected one made by `kraft train` ({KRAFT_SUFFIX}) or by "
             "sgdml; the model comes first, the data second."
         )
-    return read_sgdml_model(path).to(device=device, dtype=dtype)
+    imported = import_sgdml_model(path)
+    print_notices(imported.notices)
+    return imported.force_field.to(device=device, dtype=dtype)
 
 
 def is_model(path: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import torch
 from cyclopts import Group, Parameter
+from threadpoolctl import threadpool_limits
 
 from kraft.core.errors import OptionError
 from kraft.data import Dataset, Units, read
@@ -74,6 +75,7 @@ class ComputeOptions:
             if self.threads < 1:
                 raise OptionError(f"Expected at least 1 thread, got {self.threads}.")
             torch.set_num_threads(self.threads)
+            threadpool_limits(self.threads)  # NumPy and SciPy bring a BLAS of their own each
 
 
 @Parameter(name="*", group=RESULT_GROUP)
