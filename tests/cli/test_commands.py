@@ -152,7 +152,7 @@ def test_estimate(run, data_file, tmp_path, capsys):
     assert figures["n_symmetries"] == 6
     assert figures["memory"] > 21000**2 / 2 * 8
     assert figures["seconds"] > 0
-    assert "GB" in capsys.readouterr().out
+    assert "GiB" in capsys.readouterr().out
 
 
 def test_threads_are_set(run, model_file, data_file, monkeypatch):

@@ -185,7 +185,7 @@ class SolverContract:
         monkeypatch.setattr(
             panels_module.LowerPanels, "__init__", lambda *_, **__: started.append(1)
         )
-        with pytest.raises(MemoryLimitError, match=r"GiB.*50 labels.*--max-memory"):
+        with pytest.raises(MemoryLimitError, match=r"KiB.*50 labels.*--max-memory"):
             self.make(1000).prepare(operator, 1e-6)
         assert not started and operator.assemblies == operator.products == 0
 

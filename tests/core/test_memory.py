@@ -4,7 +4,22 @@ from pathlib import Path
 import pytest
 
 import kraft.core.memory as module
-from kraft.core.memory import GIB, available_memory
+from kraft.core.memory import available_memory, format_bytes
+
+
+@pytest.mark.parametrize(
+    "n_bytes, expected",
+    [
+        (0, "0.0 KiB"),
+        (9.96 * 1024, "10 KiB"),
+        (1023.4 * 1024, "1023 KiB"),
+        (1023.6 * 1024, "1.0 MiB"),
+        (1024**3, "1.0 GiB"),
+        (5000 * 1024**4, "5000 TiB"),
+    ],
+)
+def test_amounts_are_told_in_units_that_fit(n_bytes, expected):
+    assert format_bytes(n_bytes) == expected
 
 
 def test_this_machine_has_some_but_not_more_than_its_memory():
@@ -13,11 +28,11 @@ def test_this_machine_has_some_but_not_more_than_its_memory():
 
 
 def test_the_smaller_limit_counts(monkeypatch):
-    monkeypatch.setattr(module, "_meminfo_available", lambda: 8 * GIB)
-    monkeypatch.setattr(module, "_cgroup_available", lambda: 3 * GIB)
-    assert available_memory("cpu") == 3 * GIB
+    monkeypatch.setattr(module, "_meminfo_available", lambda: 8 * 1024**3)
+    monkeypatch.setattr(module, "_cgroup_available", lambda: 3 * 1024**3)
+    assert available_memory("cpu") == 3 * 1024**3
     monkeypatch.setattr(module, "_cgroup_available", lambda: None)
-    assert available_memory("cpu") == 8 * GIB
+    assert available_memory("cpu") == 8 * 1024**3
 
 
 def test_without_a_figure_from_the_system_most_of_the_memory_is_assumed(monkeypatch):

@@ -11,8 +11,9 @@ from kraft.cli.console import out
 from kraft.cli.model_files import KRAFT_SUFFIX, SGDML_SUFFIX, is_model, load_model
 from kraft.cli.options import DATA_GROUP, DataOptions, Flag
 from kraft.cli.outputs import check_output, note_written
-from kraft.cli.summary import counted, print_notices, size
+from kraft.cli.summary import counted, print_notices
 from kraft.core.errors import OptionError
+from kraft.core.memory import format_bytes
 from kraft.data import Units, write
 from kraft.interfaces.sgdml import write_sgdml_model
 
@@ -52,7 +53,7 @@ def convert(
             f"{'' if dataset.energies is not None else ', without energies'}."
         )
     note_written(target)
-    out.print(f"Wrote {target} ({size(target.stat().st_size)}).", soft_wrap=True)
+    out.print(f"Wrote {target} ({format_bytes(target.stat().st_size)}).", soft_wrap=True)
 
 
 def _convert_model(source: Path, target: Path, overwrite: bool) -> None:

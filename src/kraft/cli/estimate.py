@@ -12,8 +12,9 @@ from kraft.cli.console import out
 from kraft.cli.options import ComputeOptions, DataOptions
 from kraft.cli.outputs import check_json, write_json
 from kraft.cli.progress import progress_bars
-from kraft.cli.summary import counted, duration, print_facts, print_notices, size
+from kraft.cli.summary import counted, duration, print_facts, print_notices
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
+from kraft.core.memory import format_bytes
 from kraft.data.checks import check
 from kraft.models.estimate import Estimate, estimate_training
 
@@ -76,7 +77,7 @@ def estimate(
     if not fits:
         most = int(n_train * (allowed / expected.solver_memory) ** 0.5)
         out.print(
-            f"This does not fit into {size(allowed)}: train on at most about "
+            f"This does not fit into {format_bytes(allowed)}: train on at most about "
             f"{counted(most, 'frame')}.",
             style="yellow",
         )
@@ -101,13 +102,14 @@ def _facts(expected: Estimate) -> list[tuple[str, str]]:
     stages = dataclasses.asdict(expected.seconds)
     detail = ", ".join(f"{name} {duration(value)}" for name, value in stages.items() if value > 0)
     return [
-        ("memory", f"{size(expected.memory)}, of which the linear system {_system(expected)}"),
-        ("available", size(expected.available)),
+        ("memory", _memory(expected)),
+        ("available", format_bytes(expected.available)),
         ("time", f"{duration(expected.seconds.total)} ({detail})"),
         ("symmetries", counted(expected.n_symmetries, "permutation")),
         ("this machine", f"{expected.flops_per_second / 1e9:.0f} Gflop/s in matrix products"),
     ]
 
 
-def _system(expected: Estimate) -> str:
-    return f"{size(expected.solver_memory)} ({expected.n_labels} labels)"
+def _memory(expected: Estimate) -> str:
+    system = f"{format_bytes(expected.solver_memory)} ({expected.n_labels} labels)"
+    return f"{format_bytes(expected.memory)}, of which the linear system {system}"

@@ -119,21 +119,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def size(n_bytes: float) -> str:
-    """Return an amount of memory.
-
-    Examples
-    --------
-    >>> size(2048), size(3.2e8), size(5e9)
-    ('2.0 KB', '320 MB', '5.0 GB')
-    """
-    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= factor:
-            amount = n_bytes / factor
-            return f"{amount:.1f} {unit}" if amount < 10 else f"{amount:.0f} {unit}"
-    return f"{n_bytes / 1e3:.1f} KB"
-
-
 def counted(amount: int, noun: str) -> str:
     """Return an amount with its noun.
 

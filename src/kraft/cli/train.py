@@ -27,10 +27,10 @@ from kraft.cli.summary import (
     print_facts,
     print_next,
     print_notices,
-    size,
 )
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
 from kraft.core.errors import DataError, OptionError
+from kraft.core.memory import format_bytes
 from kraft.core.progress import Progress
 from kraft.data import Dataset, Split, Units, split
 from kraft.data.checks import check
@@ -157,7 +157,7 @@ def train(
     findings = [dataclasses.asdict(finding) for finding in report.findings]
     figures = _figures(force_field, training, parts, shown, target, units)
     write_json(result.json, {**figures, "findings": findings})
-    out.print(f"\nWrote {target} ({size(target.stat().st_size)}).", soft_wrap=True)
+    out.print(f"\nWrote {target} ({format_bytes(target.stat().st_size)}).", soft_wrap=True)
     print_next(*_next_steps(target, data, external))
 
 

@@ -8,7 +8,23 @@ from pathlib import Path
 
 import torch
 
-GIB = 1024**3
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Return an amount of memory in the unit a person would choose.
+
+    Examples
+    --------
+    >>> format_bytes(2048), format_bytes(3.2e8), format_bytes(5e9), format_bytes(1023.99 * 1024)
+    ('2.0 KiB', '305 MiB', '4.7 GiB', '1.0 MiB')
+    """
+    amount, unit = n_bytes / 1024, _UNITS[0]
+    for larger in _UNITS[1:]:
+        if round(amount) < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.0f} {unit}" if round(amount, 1) >= 10 else f"{amount:.1f} {unit}"
 
 
 def available_memory(device: torch.device | str = "cpu") -> int:

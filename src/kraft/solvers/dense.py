@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kraft.core.errors import MemoryLimitError, SolverError
-from kraft.core.memory import GIB, available_memory
+from kraft.core.memory import available_memory, format_bytes
 from kraft.core.progress import Progress, silent
 from kraft.linalg.operators import SymmetricOperator
 from kraft.linalg.panels import (
@@ -108,8 +108,8 @@ class DenseCholesky:
         if needed > allowed:
             fraction = (allowed / needed) ** 0.5
             raise MemoryLimitError(
-                f"The dense solver needs {needed / GIB:.2f} GiB for {operator.size} labels, but "
-                f"may use {allowed / GIB:.2f} GiB. Train on at most about {fraction:.0%} as many "
+                f"The dense solver needs {format_bytes(needed)} for {operator.size} labels, but "
+                f"may use {format_bytes(allowed)}. Train on at most about {fraction:.0%} as many "
                 "geometries, or allow more memory (--max-memory)."
             )
 
