@@ -27,6 +27,9 @@ from kraft.linalg.panels import LowerPanels
 TILE_ELEMENTS = 400_000
 """Entries of the reduced Jacobians in one tile of an assembly; a few such arrays fit the cache."""
 
+TILE_COLUMNS = 256
+"""Columns of the matrix assembled at once: fewer would make the products slow."""
+
 
 class KernelOperator:
     """Symmetric force kernel among training geometries, a :class:`SymmetricOperator`.
@@ -126,17 +129,17 @@ class KernelOperator:
 
     def assemble(self, panels: LowerPanels, progress: Progress = silent) -> None:
         """Write the lower triangle into panels made for this size and block size."""
-        n_geometries, block = len(self.geometries), self.block_size
-        entries = self.geometries.descriptor.n_features * self.geometries.n_motions
+        n_geometries, block, n_motions = len(self.geometries), self.block_size, self._n_motions
+        entries = self.geometries.descriptor.n_features * n_motions
         tile = max(1, min(128, TILE_ELEMENTS // entries))
+        width = max(1, TILE_COLUMNS // n_motions)
         for start in range(0, n_geometries, tile):
             progress("assembling", start * start, n_geometries**2)
             stop = min(start + tile, n_geometries)
             rows = self._rows(slice(start, stop))
-            for column in range(stop):
-                above = max(0, column - start)
-                blocks = self._column(rows.below(above), column)
-                panels.set_block((start + above) * block, column * block, blocks.reshape(-1, block))
+            for first in range(0, stop, width):
+                columns = slice(first, min(first + width, stop))
+                panels.set_block(start * block, first * block, self._tile(rows, columns))
         progress("assembling", n_geometries**2, n_geometries**2)
 
     def to_dense(self) -> Tensor:
@@ -146,6 +149,10 @@ class KernelOperator:
         )
         self.assemble(panels)
         return panels.to_dense()
+
+    @property
+    def _n_motions(self) -> int:
+        return self.geometries.n_motions
 
     def _rows(self, rows: slice) -> _Rows:
         values = self.geometries.features.values[rows]
@@ -159,52 +166,62 @@ class KernelOperator:
             ),
         )
 
-    def _column(self, rows: _Rows, column: int) -> Tensor:
-        """Return the blocks ``(T, b, b)`` of geometries ``rows`` against geometry ``column``."""
-        values = self.geometries.features.values[column]
-        own = self.geometries.reduced_jacobians(slice(column, column + 1))[0]  # (D, r)
-        differences = rows.values[:, None] - values[self._permutations]  # (T, S, D)
-        squared = differences.square().sum(dim=2)
+    def _tile(self, rows: _Rows, columns: slice) -> Tensor:
+        """Return the entries ``(T b, C b)`` of ``T`` geometries against ``C`` others."""
+        values = self.geometries.features.values[columns]
+        own = self.geometries.reduced_jacobians(columns)  # (C, D, r)
+        moved_values = values[:, self._permutations]  # (C, S, D)
+        squared = (rows.values[:, None, None] - moved_values).square_().sum(dim=3)  # (T, C, S)
         value = self.kernel.derivative(0, squared) if self.energy_labels else None
         minus_first, second = self.kernel.force_factors_(squared, torch.empty_like(squared))
         minus_first, second = minus_first / self.kernel.norm, second / self.kernel.norm
 
-        blocks, left, right = self._products(minus_first, rows, values, own)
-        blocks.baddbmm_(left * second.unsqueeze(1), right, alpha=-1.0)
+        forces, left, right = self._products(minus_first, rows, values, own)
+        outer = (left * second.unsqueeze(3)).transpose(2, 3) @ right  # (T, C, r, r)
+        forces -= outer.transpose(1, 2)
+        n_rows, n_columns, block = len(rows.values), len(values), self.block_size
         if value is None:
-            return blocks
-        force_energy = torch.einsum("ts,trs->tr", minus_first, left)
-        energy_force = -torch.einsum("ts,tsr->tr", minus_first, right)
-        top = torch.cat([blocks, force_energy.unsqueeze(2)], dim=2)
-        bottom = torch.cat([energy_force, value.sum(dim=1, keepdim=True)], dim=1)
-        return torch.cat([top, bottom.unsqueeze(1)], dim=1)
+            return forces.view(n_rows * block, n_columns * block)
+        entries = forces.new_empty(n_rows, block, n_columns, block)
+        entries[:, :-1, :, :-1] = forces
+        entries[:, :-1, :, -1] = torch.einsum("tcs,tcsr->trc", minus_first, left)
+        entries[:, -1, :, :-1] = -torch.einsum("tcs,tcsr->tcr", minus_first, right)
+        entries[:, -1, :, -1] = value.sum(dim=2)
+        return entries.view(n_rows * block, n_columns * block)
 
     def _products(
         self, minus_first: Tensor, rows: _Rows, values: Tensor, own: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three products of Jacobians, summed over the classes of features.
 
-        They are ``-Σ_q first Z_iᵀ P_q Z_j`` ``(T, r, r)``, ``Z_iᵀ δ`` ``(T, r, S)`` and
-        ``δᵀ P_q Z_j`` ``(T, S, r)``; for the last two, ``δ = z_i - P_q z_j`` is taken apart.
+        They are ``-Σ_q first Z_iᵀ P_q Z_j`` ``(T, r, C, r)``, ``Z_iᵀ δ`` and ``δᵀ P_q Z_j``, both
+        ``(T, C, S, r)``; for the last two, ``δ = z_i - P_q z_j`` is taken apart.
         """
-        n_rows, n_motions = len(minus_first), own.shape[1]
-        blocks = minus_first.new_zeros(n_rows, n_motions, n_motions)
-        left = rows.slopes.unsqueeze(2).repeat(1, 1, len(self._table))
-        right = (-(values @ own)).expand(n_rows, len(self._table), n_motions).contiguous()
+        n_rows, n_columns, n_permutations = minus_first.shape
+        r = self._n_motions
+        forces = minus_first.new_zeros(n_rows, r, n_columns, r)
+        shape = (n_rows, n_columns, n_permutations, r)
+        left = rows.slopes[:, None, None].expand(shape).contiguous()
+        right = torch.einsum("cd,cdr->cr", values, own).neg_()[None, :, None]
+        right = right.expand(shape).contiguous()
         for c, of_rows in zip(self._classes, rows.of_class, strict=True):
             flat = of_rows.flatten(0, 1)  # (T r, D_c)
-            moved = own[c.actions.T].reshape(-1, c.n_actions * n_motions)  # (D_c, S_c r)
-            of_values = rows.values.index_select(1, c.features) @ moved
-            left -= c.expand((flat @ values[c.actions].T).view(n_rows, n_motions, -1), dim=2)
-            right += c.expand(of_values.view(n_rows, c.n_actions, n_motions), dim=1)
+            moved = own[:, c.actions]  # (C, S_c, D_c, r)
+            wide = moved.permute(2, 0, 1, 3).reshape(len(c.features), -1)  # (D_c, C S_c r)
+            of_values = rows.values.index_select(1, c.features) @ wide
+            right += c.expand(of_values.view(n_rows, n_columns, c.n_actions, r))
+            of_slopes = flat @ values[:, c.actions].flatten(0, 1).T  # (T r, C S_c)
+            of_slopes = of_slopes.view(n_rows, r, n_columns, c.n_actions).permute(0, 2, 3, 1)
+            left -= c.expand(of_slopes)
             if c.n_actions == 1:
-                part = (flat @ moved).view(n_rows, n_motions, n_motions)
-                blocks += part * minus_first.sum(dim=1).view(-1, 1, 1)
+                part = (flat @ wide).view(n_rows, r, n_columns, r)
+                forces.addcmul_(part, minus_first.sum(dim=2)[:, None, :, None])
             else:
-                weights = minus_first @ c.members  # (T, S_c)
-                mixed = weights @ moved.view(-1, c.n_actions, n_motions)  # (D_c, T, r)
-                blocks.baddbmm_(of_rows, mixed.transpose(0, 1))
-        return blocks, left, right
+                weights = (minus_first @ c.members).transpose(0, 1)  # (C, T, S_c)
+                mixed = weights @ moved.flatten(2, 3)  # (C, T, D_c r)
+                mixed = mixed.view(n_columns, n_rows, -1, r).permute(1, 2, 0, 3)  # (T, D_c, C, r)
+                forces.flatten(2, 3).baddbmm_(of_rows, mixed.reshape(n_rows, -1, n_columns * r))
+        return forces, left, right
 
 
 class _Class(NamedTuple):
@@ -216,11 +233,11 @@ class _Class(NamedTuple):
     members: Tensor  # (S, S_c) 1 where a permutation has this action
     action_of_permutation: Tensor  # (S,)
 
-    def expand(self, products: Tensor, dim: int) -> Tensor:
-        """Repeat what was computed once for each action for every permutation."""
+    def expand(self, products: Tensor) -> Tensor:
+        """Repeat ``(T, C, S_c, r)``, computed once for each action, for every permutation."""
         if self.n_actions in (1, len(self.members)):
             return products
-        return products.index_select(dim, self.action_of_permutation)
+        return products.index_select(2, self.action_of_permutation)
 
 
 class _Rows(NamedTuple):
@@ -229,10 +246,3 @@ class _Rows(NamedTuple):
     values: Tensor  # (T, D)
     slopes: Tensor  # (T, r): Z_iᵀ z_i
     of_class: tuple[Tensor, ...]  # (T, r, D_c) each
-
-    def below(self, first: int) -> _Rows:
-        """Return the geometries from ``first`` on."""
-        if first == 0:
-            return self
-        of_class = tuple(part[first:] for part in self.of_class)
-        return _Rows(self.values[first:], self.slopes[first:], of_class)

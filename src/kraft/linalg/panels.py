@@ -65,12 +65,16 @@ class LowerPanels:
         return twin
 
     def set_block(self, row: int, column: int, block: Tensor) -> None:
-        """Write ``block`` at ``(row, column)``; its columns lie in one panel, its rows below it."""
-        index = column // self.width
-        start = self.starts[index]
+        """Write a block at ``(row, column)``; what lies above the panels' squares is cut."""
         height, width = block.shape
-        panel = self.panels[index]
-        panel[row - start : row - start + height, column - start : column - start + width] = block
+        for index in range(column // self.width, -(-(column + width) // self.width)):
+            start, panel = self.starts[index], self.panels[index]
+            first, last = max(column, start), min(column + width, start + panel.shape[1])
+            top = max(row, start)
+            if top < row + height:
+                panel[top - start : row - start + height, first - start : last - start] = block[
+                    top - row :, first - column : last - column
+                ]
 
     def add_to_diagonal(self, values: Tensor | float) -> None:
         """Add a number, or one number a row, to the diagonal."""

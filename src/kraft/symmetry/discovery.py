@@ -27,7 +27,7 @@ MAX_GEOMETRIES = 200
 EXACT_TOLERANCE = 0.02
 """Å: a geometry with all distances this close after a permutation is itself under it."""
 
-_PAIR_ENTRIES = 1e7
+_PAIR_ENTRIES = 5e6
 _MIN_PAIRS = 1000
 _MANY_PAIRS = 500
 _REGION_ENTRIES = 1e7

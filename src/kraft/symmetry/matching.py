@@ -23,7 +23,7 @@ from kraft.core.typing import AnyArray, FloatArray, IntArray
 
 _FORBIDDEN = 1e8
 _MAX_STEPS = 12
-_CHUNK_ENTRIES = 2_000_000
+_CHUNK_ENTRIES = 100_000
 
 
 @dataclass(frozen=True)
