@@ -211,6 +211,16 @@ def test_one_frame():
     np.testing.assert_allclose(predicted.energies, training.energies)
 
 
+@pytest.mark.parametrize("left_open", [{"kernel": "auto"}, {"length_scale": None}], ids=str)
+def test_one_frame_alone_leaves_nothing_to_choose_by(left_open):
+    training, validation = toy_dataset(WATER, 1), toy_dataset(WATER, 3, seed=1)
+    options = {**PAPER, **left_open, "permutations": None}
+    with pytest.raises(OptionError, match="One training frame alone"):
+        kraft.train(training, **options)
+    _, result = kraft.train(training, validation, **options)
+    assert result.choice.criterion == "validation"
+
+
 def test_a_periodic_cell():
     """A molecule across the boundary is the same molecule."""
     training = toy_dataset(WATER, 15)

@@ -120,7 +120,7 @@ def train(
     compute.apply()
     if result.units is not None:
         Units.parse(result.units)
-    _check_options(sets, model)
+    model.keywords()  # finds malformed options before anything is read
     check_output(target, suffixes=(MODEL_SUFFIX,), overwrite=overwrite)
     check_json(result.json)
 
@@ -159,17 +159,6 @@ def train(
     write_json(result.json, {**figures, "findings": findings})
     out.print(f"\nWrote {target} ({format_bytes(target.stat().st_size)}).", soft_wrap=True)
     print_next(*_next_steps(target, data, external))
-
-
-def _check_options(sets: SplitOptions, model: ModelOptions) -> None:
-    """Raise when options are malformed or leave nothing by which to choose hyper-parameters."""
-    model.keywords()
-    if sets.n_train == 1 and not sets.n_valid and not model.request.complete:
-        raise OptionError(
-            "One training frame alone cannot tell which parameters are good. Train on more frames, "
-            "give validation frames (--n-valid), or set --kernel, --length-scale and "
-            "--regularization yourself."
-        )
 
 
 def _same_molecule(dataset: Dataset, other: Dataset) -> Dataset:

@@ -19,7 +19,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from kraft.core.errors import OptionError
 from kraft.core.memory import available_memory
@@ -28,24 +27,25 @@ from kraft.core.typing import IntArray
 from kraft.data.dataset import Dataset
 from kraft.descriptors import InverseDistances
 from kraft.kernels import KernelOperator
-from kraft.linalg.panels import LowerPanels
+from kraft.linalg.panel_arithmetic import cholesky_
+from kraft.linalg.panels import LowerPanels, panel_entries
 from kraft.models.force_field import check_device
 from kraft.models.labels import Labels
-from kraft.models.objective import TrainingArrays
-from kraft.models.selection import LARGE_SYSTEM, SMALL_SYSTEM, Request
+from kraft.models.objective import KEPT_SYSTEMS, TrainingArrays
+from kraft.models.selection import (
+    LARGE_SYSTEM,
+    SMALL_SYSTEM,
+    TYPICAL_FINALISTS,
+    TYPICAL_LENGTH_SCALES,
+    TYPICAL_TRIALS,
+    Request,
+    subset_size,
+)
+from kraft.models.training import MAX_VALID_IN_SEARCH
 from kraft.solvers import DenseCholesky
 from kraft.symmetry import find_permutations
 from kraft.symmetry.group import identity, validate
 from kraft.symmetry.orbits import feature_permutations
-
-TRIALS = (24, 21)
-"""Trials of one kernel in the first and in the second round of a choice, as a rule."""
-
-LENGTH_SCALES = (7, 7)
-"""Different length scales among them."""
-
-FINALISTS = 3
-"""Kernels in the second round when all compete, as a rule."""
 
 _EFFICIENCY = 0.7
 """Of the large factorization, relative to matrix products."""
@@ -179,7 +179,7 @@ def estimate_training(
 
 @dataclass(frozen=True)
 class _Rates:
-    """Floating-point operations per second of products and of factorizations in one piece."""
+    """Floating-point operations per second of products and of factorizations of small systems."""
 
     products: float
     factorization: float
@@ -191,11 +191,11 @@ class _Rates:
         matrix = torch.randn(n, n, generator=rng, dtype=torch.float64).to(device)
         definite = matrix @ matrix.T + n * torch.eye(n, dtype=torch.float64, device=device)
         products = 2.0 * n**3 / _best_time(lambda: matrix @ matrix, device)
-        factorization = n**3 / 3.0 / _best_time(lambda: torch.linalg.cholesky(definite), device)
+        factorization = n**3 / 3.0 / _best_time(lambda: cholesky_(definite.clone()), device)
         return cls(products, factorization)
 
 
-def _best_time(function: Callable[[], Tensor], device: str) -> float:
+def _best_time(function: Callable[[], object], device: str) -> float:
     """Return the seconds that a call takes, the median over a fraction of a second."""
     times: list[float] = []
     function()
@@ -281,7 +281,7 @@ class _Counts:
 
     def subset(self, n_labels: int) -> int:
         """Return how many geometries a round of the choice works on."""
-        return min(self.n_train, max(5, n_labels // self.arrays.labels_per_geometry))
+        return subset_size(self.n_train, n_labels, self.arrays.labels_per_geometry)
 
 
 def _check_request(n_train: int, n_valid: int, device: str) -> None:
@@ -300,12 +300,12 @@ def _choice_seconds(
     small, large = counts.subset(SMALL_SYSTEM), counts.subset(LARGE_SYSTEM)
     rounds = [(small, len(request.kernels), *_trials(request, 0))]
     if large > small:
-        rounds.append((large, min(FINALISTS, len(request.kernels)), *_trials(request, 1)))
+        rounds.append((large, min(TYPICAL_FINALISTS, len(request.kernels)), *_trials(request, 1)))
     total = 0.0
     for n_geometries, n_kernels, n_trials, n_length_scales in rounds:
         size = n_geometries * counts.block_size
         if counts.n_valid:
-            flops = counts.query_flops(n_geometries) * min(counts.n_valid, 200)
+            flops = counts.query_flops(n_geometries) * min(counts.n_valid, MAX_VALID_IN_SEARCH)
             extra = flops / rates.products
         else:  # the inverse
             extra = 2.0 * size**3 / 3.0 / rates.factorization
@@ -316,7 +316,7 @@ def _choice_seconds(
 
 def _trials(request: Request, number: int) -> tuple[int, int]:
     """Return how many trials, and how many length scales among them, one kernel takes."""
-    trials, length_scales = TRIALS[number], LENGTH_SCALES[number]
+    trials, length_scales = TYPICAL_TRIALS[number], TYPICAL_LENGTH_SCALES[number]
     if request.length_scale is not None:
         return length_scales, 1
     if request.regularization is not None:
@@ -325,10 +325,11 @@ def _trials(request: Request, number: int) -> tuple[int, int]:
 
 
 def _choice_memory(counts: _Counts) -> int:
-    """Return the peak of a choice: the matrices kept, and one being made or factorized."""
+    """Return the peak of a choice: the matrices kept, the one factorized, and its inverse."""
     size = counts.subset(LARGE_SYSTEM) * counts.block_size
-    kept_and_working = 8
-    return 8 * kept_and_working * size**2
+    panels = (KEPT_SYSTEMS + 1) * panel_entries(size, counts.block_size)
+    inverses = 0 if counts.n_valid else 3  # the factor as a full matrix, a copy, the inverse
+    return 8 * (panels + inverses * size**2)
 
 
 def _group(

@@ -16,6 +16,9 @@ from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
 
+KEPT_SYSTEMS = 4
+"""Kernel matrices of as many length scales are kept in a search."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingArrays:
@@ -84,8 +87,8 @@ class TrainingArrays:
 class Objective:
     """Mean absolute force error in eV/Å as a function of length scale and regularization.
 
-    The kernel matrix of the last length scale is kept, since a search tries several
-    regularizations with it.
+    The kernel matrices of the last length scales are kept, since a search tries several
+    regularizations with each.
     """
 
     def __init__(self, arrays: TrainingArrays, indices: IntArray, kernel: str) -> None:
@@ -124,7 +127,7 @@ class Objective:
 
     def _system(self, length_scale: float) -> _System:
         if length_scale not in self._systems:
-            if len(self._systems) > 3:
+            if len(self._systems) == KEPT_SYSTEMS:
                 self._systems.pop(next(iter(self._systems)))
             operator, scale, center = self._arrays.operator(
                 self._kernel, length_scale, self._indices

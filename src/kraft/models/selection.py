@@ -29,6 +29,13 @@ START = {"matern52": (16.0, 1e-8), "matern72": (16.0, 1e-7), "gaussian": (8.0, 1
 SMALL_SYSTEM, LARGE_SYSTEM = 1000, 2400
 """Labels in the subsets of the first and of the second round."""
 
+FIRST_STEPS, SECOND_STEPS = (1.5, 0.375), (0.5, 0.5)
+"""Largest and smallest step of each round, in powers of 2 (length scale) and 10."""
+
+TYPICAL_TRIALS, TYPICAL_LENGTH_SCALES, TYPICAL_FINALISTS = (25, 10), (7, 4), 3
+"""Trials of one kernel in each round, different length scales among them, and the kernels in the
+second round: measured as a rule, for estimates of the time that a choice takes."""
+
 CLOSE_CALL = 1.03
 """Kernels whose error is within this factor of the best go on to the second round."""
 
@@ -104,20 +111,33 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
 
     The criterion is the force error on the validation geometries; without any, the
     leave-one-geometry-out error of the subset (`docs/theory.md`, eq. 12).
+
+    Raises
+    ------
+    OptionError
+        When there is something to choose, but nothing to choose by.
+    SolverError
+        When no trial gave a solvable system.
     """
     if request.kernel != "auto" and request.length_scale and request.regularization:
         return Choice(request.kernel, request.length_scale, request.regularization, "given")
+    if arrays.n_train == 1 and not arrays.has_validation:
+        raise OptionError(
+            "One training frame alone cannot tell which parameters are good. Train on more frames, "
+            "give validation frames (--n-valid), or set kernel, length scale and regularization "
+            "yourself (--kernel, --length-scale, --regularization)."
+        )
     started = time.perf_counter()
     search = _Search(arrays, request, seed, progress)
     best = {
-        name: search.run(name, START[name], SMALL_SYSTEM, 1.5, 0.375) for name in request.kernels
+        name: search.run(name, START[name], SMALL_SYSTEM, FIRST_STEPS) for name in request.kernels
     }
     n_small = search.n_geometries(SMALL_SYSTEM)
     if search.n_geometries(LARGE_SYSTEM) > n_small:
         limit = CLOSE_CALL * min(trial.force_mae for trial in best.values())
         finalists = [name for name, trial in best.items() if trial.force_mae <= limit]
         best = {
-            name: search.run(name, search.start_of(best[name]), LARGE_SYSTEM, 0.5, 0.5)
+            name: search.run(name, search.start_of(best[name]), LARGE_SYSTEM, SECOND_STEPS)
             for name in finalists
         }
     winner = min(best.values(), key=lambda trial: trial.force_mae)
@@ -142,6 +162,11 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
     )
 
 
+def subset_size(n_train: int, n_labels: int, labels_per_geometry: int) -> int:
+    """Return how many of the geometries have at most this many labels, at least a few."""
+    return min(n_train, max(5, n_labels // labels_per_geometry))
+
+
 class _Search:
     """Runs of the compass search, with everything they tried."""
 
@@ -156,8 +181,8 @@ class _Search:
         self.trials: list[Trial] = []
 
     def n_geometries(self, n_labels: int) -> int:
-        """Return how many geometries have at most this many labels, at least a few."""
-        return min(self._arrays.n_train, max(5, n_labels // self._arrays.labels_per_geometry))
+        """Return how many training geometries a subset of this many labels has."""
+        return subset_size(self._arrays.n_train, n_labels, self._arrays.labels_per_geometry)
 
     def start_of(self, trial: Trial) -> tuple[float, float]:
         """Return length scale and relative regularization of a trial."""
@@ -168,8 +193,7 @@ class _Search:
         kernel: str,
         start: tuple[float, float],
         n_labels: int,
-        step: float,
-        smallest_step: float,
+        steps: tuple[float, float],
     ) -> Trial:
         """Search from ``start`` and return the best trial of this kernel on this subset."""
         objective = Objective(self._arrays, self._order[: self.n_geometries(n_labels)], kernel)
@@ -201,9 +225,8 @@ class _Search:
             for axis, value in enumerate((fixed.length_scale, fixed.regularization))
             if value is None
         ]
-        best = compass_search(
-            evaluate, center, bounds, free, step=step, smallest_step=smallest_step
-        )
+        largest, smallest = steps
+        best = compass_search(evaluate, center, bounds, free, step=largest, smallest_step=smallest)
         return points[best]
 
     def edges(self, trial: Trial) -> tuple[str, ...]:
