@@ -8,17 +8,41 @@ From reference data to a force field:
 >>> force_field, result = kraft.train(parts.train, parts.valid)             # doctest: +SKIP
 >>> energies, forces = force_field.predict(parts.test.positions)            # doctest: +SKIP
 
-Everything is in eV and Å.
+Everything is in eV and Å. Names are imported when they are first used, so that the command line
+starts at once and an interruption while torch loads ends it cleanly.
 """
 
-from kraft.core.errors import KraftError
-from kraft.data import Dataset, Split, Units, read, split, write
-from kraft.interfaces.ase import KraftCalculator
-from kraft.models import ForceField, Prediction, TrainingResult, train
-from kraft.symmetry import find_permutations
+from importlib import import_module
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
 from kraft.version import __version__
 
-load = ForceField.load
+if TYPE_CHECKING:
+    from kraft.core.errors import KraftError
+    from kraft.data import Dataset, Split, Units, read, split, write
+    from kraft.interfaces.ase import KraftCalculator
+    from kraft.models import ForceField, Prediction, TrainingResult, train
+    from kraft.symmetry import find_permutations
+
+    load = ForceField.load
+
+_HOMES = {
+    "Dataset": "kraft.data",
+    "ForceField": "kraft.models",
+    "KraftCalculator": "kraft.interfaces.ase",
+    "KraftError": "kraft.core.errors",
+    "Prediction": "kraft.models",
+    "Split": "kraft.data",
+    "TrainingResult": "kraft.models",
+    "Units": "kraft.data",
+    "find_permutations": "kraft.symmetry",
+    "load": "kraft.models",
+    "read": "kraft.data",
+    "split": "kraft.data",
+    "train": "kraft.models",
+    "write": "kraft.data",
+}
 
 __all__ = [
     "Dataset",
@@ -37,3 +61,18 @@ __all__ = [
     "train",
     "write",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    path = "ForceField.load" if name == "load" else name
+    value: object = attrgetter(path)(import_module(_HOMES[name]))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that are not imported yet among them."""
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 import sys
 
-from kraft.cli.main import main
+from kraft.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

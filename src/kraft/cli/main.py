@@ -44,13 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = DEBUG_FLAG in words
     words = [word for word in words if word != DEBUG_FLAG]
     written_files.clear()
+    return guarded(lambda: _run(words), debug=debug)
+
+
+def _run(words: list[str]) -> int:
     try:
         command, bound, _ = app.parse_args(
             words, console=out, error_console=err, exit_on_error=False, print_error=True
         )
     except CycloptsError:
         return EXIT_USAGE
-    return guarded(lambda: command(*bound.args, **bound.kwargs), debug=debug)
+    return command(*bound.args, **bound.kwargs) or 0
 
 
 if __name__ == "__main__":

@@ -11,11 +11,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ase.db
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype
 
 from kraft.core.errors import DataError, UnitError
 from kraft.core.typing import AnyArray, FloatArray
@@ -103,6 +100,8 @@ def read_ase(
 
 def read_frames(path: Path) -> tuple[str, list[Atoms]]:
     """Return the name of the format and all frames, at least one; DataError when there are none."""
+    from ase.io.formats import UnknownFileTypeError, filetype  # slow: only where a file is read
+
     if not path.is_file():
         raise DataError(f"There is no file {path}. Check the path.")
     if path.stat().st_size == 0:
@@ -129,6 +128,9 @@ def read_frames(path: Path) -> tuple[str, list[Atoms]]:
 
 def _parse(path: Path, file_format: str) -> list[Atoms]:
     """Return the frames; of a database row also what it holds beside results."""
+    import ase.db  # slow, too
+    import ase.io
+
     if file_format in ("db", "json"):
         connect: Any = ase.db.connect  # untyped in ASE
         with connect(str(path), type=file_format) as database:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import chemical_symbols
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from kraft.core.errors import OptionError
 from kraft.core.files import atomic_path
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
+
+if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
+    from matplotlib.figure import Figure
 
 DPI = 160
 
@@ -82,6 +81,9 @@ def learning_figure(
     OptionError
         When the shapes do not fit together.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     if reference_forces.shape != predicted_forces.shape or reference_forces.ndim != 3:
         raise OptionError(
             f"Expected forces of one shape (B, N, 3), got {reference_forces.shape} and "
@@ -118,6 +120,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def _draw_curve(axes: Any, curve: LearningCurve, units: Units) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
     errors = curve.force_mae / units.force_factor
     axes.grid(which="both", color=_LIGHT, linewidth=0.6)
     axes.loglog(curve.n_train, errors, "o-", color=_BLUE, linewidth=2.0, markersize=7)
@@ -146,6 +150,8 @@ def _draw_curve(axes: Any, curve: LearningCurve, units: Units) -> None:
 def _draw_scatter(
     figure: Any, axes: Any, reference: FloatArray, errors: FloatArray, units: Units
 ) -> None:
+    from matplotlib.colors import LogNorm
+
     x, y = reference.ravel(), (reference + errors).ravel()
     low, high = float(min(x.min(), y.min())), float(max(x.max(), y.max()))
     pad = 0.04 * max(high - low, 1e-12)

@@ -13,8 +13,6 @@ from typing import Any
 import ase.units
 import numpy as np
 from ase import Atoms
-from ase.md.langevin import Langevin
-from ase.md.verlet import VelocityVerlet
 
 from kraft.core.errors import GeometryError, OptionError
 from kraft.core.progress import Progress, silent
@@ -152,6 +150,9 @@ def run_nve(
     GeometryError
         When positions become infinite, or the calculator refuses a geometry.
     """
+    from ase.md.langevin import Langevin  # slow: only where they are used
+    from ase.md.verlet import VelocityVerlet
+
     _check_options(atoms, temperature, timestep, n_steps, n_equilibration, frame_interval)
     moving: Any = atoms.copy()  # type: ignore[no-untyped-call]
     moving.calc = atoms.calc
