@@ -58,10 +58,12 @@ CASES = (
     Case("data/alkane_C4.npz", "n-butane", 36, "2 methyl rotors, mirror, exchange of ends"),
     Case("data/alkane_C9.npz", "n-nonane", 36, "2 methyl rotors, mirror, exchange of ends"),
     Case("data/3bpa_300K.npz", "3BPA, 300 K", 4, "mirror, phenyl flip"),
-    Case("data/3bpa_mixedT.npz", "3BPA, 300 to 1200 K", 8, "the same and the amine's turn"),
+    Case("data/3bpa_mixedT.npz", "3BPA, 300 to 1200 K", 8, "the same, exchange in the amine"),
     Case("data/cumulene_C9H4_torsion_profile.npz", "C9H4, torsion scan", 8, "point group at 90°"),
     Case("data/ac_ala3_nhme_gfn2.npz", "Ac-Ala3-NHMe, GFN2", 243, "5 methyl rotors"),
-    Case("data/catcher_gfn2.npz", "buckyball catcher, GFN2, 2 ps", 4, "point group C2v"),
+    Case(
+        "data/catcher_gfn2.npz", "buckyball catcher, GFN2, 2 ps", 4, "what two mirror planes give"
+    ),
 )
 
 PEER = """
@@ -91,10 +93,12 @@ thread of {machine}.
   many pairs of geometries, and 18 does not divide 243: a set of 18 must contain exchanges of two
   hydrogens of a methyl group, which no geometry visits. Where 243 cost too much, an upper bound
   takes a subgroup: {bounded}.
-- **Buckyball catcher.** The literature's 48 contains rotations of the fullerene in the catcher.
-  In the 2 ps at 400 K here the fullerene stays where it is, and the data show the four permutations
-  of the complex's point group C2v (two mirror planes and their product).
-- **3BPA.** The amine group turns at 600 K and 1200 K and does not at 300 K: 8 and 4 permutations.
+- **Buckyball catcher.** That the literature's 48 contains rotations of the fullerene in the
+  catcher is inferred, not stated there. The 2 ps at 400 K here show four permutations, as many as
+  two mirror planes of the complex would give.
+- **3BPA.** At 300 K there are 4 permutations. The file of mixed temperatures (300 to 1200 K) shows
+  8: there the two hydrogens of the amine group exchange places, too. It does not say at which of
+  the temperatures they do.
 - **C9H4.** A rigid scan shows the exchange of one end's hydrogens only where the geometry is its
   own image, at 90°.
 """
