@@ -58,9 +58,10 @@ class Parameters:
     training_descriptors
         ``(M, D)`` inverse distances of the training geometries in 1/Å.
     feature_coefficients
-        ``(M, D)`` coefficients ``J_j α_j`` in eV.
+        ``(M, D)`` coefficients ``J_j α_j`` in eV/Å, with the Jacobian ``J`` of the unscaled features
+        in 1/Å².
     energy_coefficients
-        ``(M,)`` coefficients of energy labels in eV, or None.
+        ``(M,)`` coefficients ``ε_j`` of energy labels in eV, or None.
     energy_offset
         The integration constant ``c`` in eV.
     cell
