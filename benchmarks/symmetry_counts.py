@@ -61,9 +61,7 @@ CASES = (
     Case("data/3bpa_mixedT.npz", "3BPA, 300 to 1200 K", 8, "the same, exchange in the amine"),
     Case("data/cumulene_C9H4_torsion_profile.npz", "C9H4, torsion scan", 8, "point group at 90°"),
     Case("data/ac_ala3_nhme_gfn2.npz", "Ac-Ala3-NHMe, GFN2", 243, "5 methyl rotors"),
-    Case(
-        "data/catcher_gfn2.npz", "buckyball catcher, GFN2, 2 ps", 4, "what two mirror planes give"
-    ),
+    Case("data/catcher_gfn2.npz", "buckyball catcher, GFN2, 2 ps", 4, "as two mirror planes"),
 )
 
 PEER = """

@@ -58,8 +58,8 @@ class Parameters:
     training_descriptors
         ``(M, D)`` inverse distances of the training geometries in 1/Å.
     feature_coefficients
-        ``(M, D)`` coefficients ``J_j α_j`` in eV/Å, with the Jacobian ``J`` of the unscaled features
-        in 1/Å².
+        ``(M, D)`` coefficients ``J_j α_j`` in eV/Å, with the Jacobian ``J`` (1/Å²) of the inverse
+        distances themselves.
     energy_coefficients
         ``(M,)`` coefficients ``ε_j`` of energy labels in eV, or None.
     energy_offset
