@@ -125,7 +125,9 @@ class SymmetricContraction:
             max(1, 4 * TILE_ELEMENTS // self.n_permutations),
             max(64, OPERAND_ELEMENTS // self.n_features),
         )
-        self._n_rows = max(1, TILE_ELEMENTS // (self.n_permutations * self._n_columns))
+        # the products of a class with few actions need the more queries for their speed
+        tile = TILE_ELEMENTS if len(classes) == 1 else 4 * TILE_ELEMENTS
+        self._n_rows = max(1, tile // (self.n_permutations * self._n_columns))
 
     @property
     def flops_per_query(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from kraft.core.progress import Progress, silent
 from kraft.linalg.panel_arithmetic import cholesky_, divide_, subtract_product_
 
-PANEL_WIDTH = 768
+PANEL_WIDTH = 2048
 """Columns in a panel: wide enough for full speed, narrow enough to waste little of the triangle."""
 
 SINGLE_PANEL = 3000
@@ -54,7 +54,7 @@ class LowerPanels:
         self.width = panel_width(size, block_size)
         self.starts = list(range(0, size, self.width))
         self.panels = [
-            torch.zeros(size - start, min(self.width, size - start), dtype=dtype, device=device)
+            torch.empty(size - start, min(self.width, size - start), dtype=dtype, device=device)
             for start in self.starts
         ]
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from kraft.core.typing import FloatArray
 from kraft.descriptors import Features, InverseDistances
 from kraft.kernels import SymmetricContraction
+from kraft.models.cpu_evaluator import CpuEvaluator
 from kraft.models.parameters import Parameters
-from kraft.models.single_geometry import SingleGeometry
 
 CHUNK_ELEMENTS = 4_000_000
 """Entries of feature gradients held at once when many geometries are evaluated."""
@@ -62,10 +62,10 @@ class Evaluator:
             parameters.feature_permutations,
             None if epsilon is None else self._tensor(epsilon).to(dtype),
         )
-        self.single: SingleGeometry | None = None
-        if self.device.type == "cpu" and SingleGeometry.serves(parameters):
+        self.cpu: CpuEvaluator | None = None
+        if self.device.type == "cpu" and cell is None:
             precision = np.float64 if dtype == torch.float64 else np.float32
-            self.single = SingleGeometry(parameters, self._expansion, precision)
+            self.cpu = CpuEvaluator(parameters, self._expansion, precision)
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.tensor(array, dtype=torch.float64, device=self.device)
@@ -78,12 +78,19 @@ class Evaluator:
     def __call__(self, positions: Tensor) -> EnergiesForces:
         """Return energies and forces of positions ``(B, N, 3)`` in Å."""
         chunk = max(1, CHUNK_ELEMENTS // (3 * self.descriptor.n_features))
+        evaluate = self._evaluate if self.cpu is None else self._evaluate_on_cpu
         if len(positions) <= chunk:
-            return self._evaluate(positions)
-        parts = [self._evaluate(part) for part in torch.split(positions, chunk)]
+            return evaluate(positions)
+        parts = [evaluate(part) for part in torch.split(positions, chunk)]
         return EnergiesForces(
             torch.cat([part.energies for part in parts]), torch.cat([part.forces for part in parts])
         )
+
+    def _evaluate_on_cpu(self, positions: Tensor) -> EnergiesForces:
+        if self.cpu is None:
+            raise AssertionError("this evaluator is not on the CPU")
+        energies, forces = self.cpu(positions.numpy())
+        return EnergiesForces(torch.from_numpy(energies), torch.from_numpy(forces))
 
     def _scaled(self, positions: Tensor) -> Features:
         values, gradients = self.descriptor.evaluate(positions)

@@ -119,10 +119,7 @@ class ForceField:
             When the shape does not fit the molecule, a position is not finite or atoms coincide.
         """
         array = self._checked(positions)
-        if array.ndim == 2 and self.evaluator.single is not None:
-            energies, forces = self.evaluator.single(array)
-        else:
-            energies, forces = self._predict_many(array.reshape(-1, *array.shape[-2:]))
+        energies, forces = self._predict_many(array.reshape(-1, *array.shape[-2:]))
         finite = np.isfinite(energies)
         if not (finite.all() and np.isfinite(forces.sum())):
             finite &= np.isfinite(forces.reshape(len(finite), -1)).all(axis=1)
@@ -132,8 +129,11 @@ class ForceField:
         return Prediction(energies, forces)
 
     def _predict_many(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        evaluator = self.evaluator
+        if len(positions) == 1 and evaluator.cpu is not None:
+            return evaluator.cpu(positions)
         with torch.inference_mode():
-            energies, forces = self.evaluator(torch.from_numpy(positions).to(self.device))
+            energies, forces = evaluator(torch.from_numpy(positions).to(self.device))
         return energies.cpu().numpy(), forces.cpu().numpy()
 
     def hessian(self, positions: ArrayLike) -> FloatArray:
