@@ -14,6 +14,8 @@ def main() -> int:
     started_by_hand = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if started_by_hand:  # otherwise interruptions are to be ignored: a job in the background
         signal.signal(signal.SIGINT, _leave)
+    # Waiting threads of torch would else keep a processor busy that SciPy's BLAS could use.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from kraft.cli.main import main as run
 
     if started_by_hand:

@@ -39,6 +39,9 @@ second round: measured as a rule, for estimates of the time that a choice takes.
 CLOSE_CALL = 1.03
 """Kernels whose error is within this factor of the best go on to the second round."""
 
+AS_GOOD = 1.01
+"""Trials on a subset whose error is within this factor of the best count as equally good."""
+
 Point = tuple[float, ...]
 
 
@@ -146,6 +149,8 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
             "No length scale and regularization in the searched range gave a solvable system. "
             "Look for duplicate or coincident frames with `kraft info`."
         )
+    if winner.n_train < arrays.n_train:
+        winner = _least_regularized(winner, search.trials)
     criterion = "validation" if arrays.has_validation else "leave-one-out"
     return Choice(
         kernel=winner.kernel,
@@ -157,9 +162,25 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         reason=(
             f"lowest {criterion} force error among {len(search.trials)} trials on up to "
             f"{winner.n_train} geometries"
+            + (", the least regularized of equals" if winner.n_train < arrays.n_train else "")
         ),
         seconds=time.perf_counter() - started,
     )
+
+
+def _least_regularized(winner: Trial, trials: Sequence[Trial]) -> Trial:
+    """Return the trial with the smallest regularization among those as good as the winner.
+
+    The more geometries, the less regularization they want, so what a subset cannot tell apart is
+    decided in favor of the full training set.
+    """
+    equals = [
+        trial
+        for trial in trials
+        if (trial.kernel, trial.n_train) == (winner.kernel, winner.n_train)
+        and trial.force_mae <= AS_GOOD * winner.force_mae
+    ]
+    return min(equals, key=lambda trial: (trial.regularization, trial.force_mae))
 
 
 def subset_size(n_train: int, n_labels: int, labels_per_geometry: int) -> int:
