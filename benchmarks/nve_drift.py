@@ -26,7 +26,6 @@ from ase import Atoms  # noqa: E402
 
 import kraft  # noqa: E402
 import kraft.datasets  # noqa: E402
-from kraft.models.force_field import Precision  # noqa: E402
 from kraft.simulation.nve import NveRun, run_nve  # noqa: E402
 
 BAR = 1e-5
@@ -35,7 +34,7 @@ CCSDT = Path("data/ethanol_ccsd_t_train.npz")
 TEMPERATURE = 300.0
 
 HEADER = (
-    "| reference | kernel | precision | time step (fs) | seed | mean T (K) | drift (eV/atom/ps) | "
+    "| reference | kernel | time step (fs) | seed | mean T (K) | drift (eV/atom/ps) | "
     "fluctuation (eV/atom) | bar | ms a step |"
 )
 
@@ -43,15 +42,15 @@ NOTES = """
 How to read it: *drift* is the slope of a straight line through the total energy of the {duration:g}
 ps at constant energy, per atom, with a standard error from the slopes of four parts of the run;
 *fluctuation* is the standard deviation around that line. The bar is a drift below {bar:g} eV per
-atom per ps, met in {met} of {total} runs with float64 and 0.5 fs. Velocity Verlet keeps not the
+atom per ps, met in {met} of {total} runs with 0.5 fs. Velocity Verlet keeps not the
 total energy but one close to it, and the difference goes with the square of the time step; the
 runs with {short:g} fs show what is left of the fluctuation, and of the drift, when that difference
 is small. Before each run {equilibration:g} ps of Langevin dynamics at {temperature:g} K, from the
 training geometry of lowest energy; with 21 internal degrees of freedom the mean temperature of an
 isolated molecule differs from run to run.
 
-Runs in float32 are shown as a warning. The kernel expansion of these models is a small difference
-of large terms, and single precision loses it: such a run is not dynamics. Use float64.
+Everything is in float64: the kernel expansion of these models is a small difference of large terms,
+which single precision loses; kraft refuses to use them in float32.
 
 Models: {models}.
 
@@ -80,10 +79,10 @@ def train(name: str, path: Path, n_test: int) -> Model:
 
 
 def simulate(
-    model: Model, *, seed: int, timestep: float, options: argparse.Namespace, dtype: Precision
+    model: Model, *, seed: int, timestep: float, options: argparse.Namespace
 ) -> tuple[NveRun, float]:
     atoms = Atoms(numbers=model.force_field.atomic_numbers, positions=model.start)
-    atoms.calc = kraft.KraftCalculator(model.force_field, dtype=dtype)
+    atoms.calc = kraft.KraftCalculator(model.force_field)
     n_steps = round(1000.0 * options.picoseconds / timestep)
     n_equilibration = round(1000.0 * options.equilibration / timestep)
     begin = time.perf_counter()
@@ -99,12 +98,10 @@ def simulate(
     return run, (time.perf_counter() - begin) / (n_steps + n_equilibration)
 
 
-def row_of(
-    model: Model, run: NveRun, seconds: float, *, seed: int, timestep: float, dtype: str
-) -> str:
+def row_of(model: Model, run: NveRun, seconds: float, *, seed: int, timestep: float) -> str:
     verdict = "met" if abs(run.energy_drift) < BAR else "missed"
     return (
-        f"| {model.name} | {model.force_field.parameters.radial_kernel.label} | {dtype} | "
+        f"| {model.name} | {model.force_field.parameters.radial_kernel.label} | "
         f"{timestep:g} | {seed} | {run.mean_temperature:.0f} | {run.energy_drift:+.1e} ± "
         f"{run.energy_drift_uncertainty:.0e} | {run.energy_fluctuation:.1e} | {verdict} | "
         f"{1000 * seconds:.2f} |"
@@ -172,18 +169,12 @@ def main() -> None:
     ]
     drifts = []
     for model in models:
-        plan: list[tuple[int, float, Precision]] = [
-            *((seed, 0.5, "float64") for seed in range(options.seeds)),
-            (0, options.short_timestep, "float64"),
-            (0, 0.5, "float32"),
-        ]
-        for seed, timestep, dtype in plan:
-            run, seconds = simulate(
-                model, seed=seed, timestep=timestep, options=options, dtype=dtype
-            )
-            if timestep == 0.5 and dtype == "float64":
+        plan = [(seed, 0.5) for seed in range(options.seeds)] + [(0, options.short_timestep)]
+        for seed, timestep in plan:
+            run, seconds = simulate(model, seed=seed, timestep=timestep, options=options)
+            if timestep == 0.5:
                 drifts.append(abs(run.energy_drift))
-            row = row_of(model, run, seconds, seed=seed, timestep=timestep, dtype=dtype)
+            row = row_of(model, run, seconds, seed=seed, timestep=timestep)
             print(row, flush=True)
             lines.append(row)
     met = sum(drift < BAR for drift in drifts)

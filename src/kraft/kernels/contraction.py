@@ -8,7 +8,8 @@ vectors ``v_j`` (and, with energy labels, scalars ``ε_j``), this computes (`doc
 
 with ``δ = P_qᵀ z - z_j`` and ``u = |δ|``. All distances and projections come from two matrix
 products with the permuted queries, all results from two more; the permutation group's action on
-the features (:mod:`kraft.kernels.feature_classes`) makes each of them as small as it can be.
+the features (:mod:`kraft.kernels.feature_classes`) makes each of them as small as it can be
+(eqs. 14 and 15).
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ class SymmetricContraction:
     def __call__(self, queries: Array) -> Contracted:
         """Evaluate at scaled and centered query features ``(B, D)``, tensors or NumPy arrays.
 
-        The same code runs on both; NumPy's calls cost less, which decides for a single small
-        geometry, while torch uses all processors and the GPU.
+        The same code runs on both: NumPy is the faster one on a CPU (see
+        :mod:`kraft.models.cpu_evaluator`), torch runs on a GPU.
         """
         xp = namespace(queries)
         operands = self._operands[xp]

@@ -2,7 +2,7 @@
 
 Rows come geometry by geometry: ``r`` force labels in the basis of the geometry's internal motions,
 then, with energy labels, one energy. With ``Z = J U`` and ``δ = z_i - P_q z_j``
-(`docs/theory.md`, eqs. 5-8; paper 002, eq. 5, with the sign that makes it positive):
+(`docs/theory.md`, eqs. 8, 7, 6 and 5; paper 002, eq. 5, with the sign that makes it positive):
 
     ⟨F_i F_j⟩ = Σ_q Z_iᵀ [ -first I - second δ δᵀ ] P_q Z_j,
     ⟨F_i E_j⟩ = -Σ_q first Z_iᵀ δ,   ⟨E_i F_j⟩ = Σ_q first δᵀ P_q Z_j,   ⟨E_i E_j⟩ = Σ_q k.
