@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from kraft.core.errors import OptionError, SolverError
 from kraft.core.progress import Progress
 from kraft.core.random import generator
@@ -132,18 +134,10 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         )
     started = time.perf_counter()
     search = _Search(arrays, request, seed, progress)
-    best = {
-        name: search.run(name, START[name], SMALL_SYSTEM, FIRST_STEPS) for name in request.kernels
-    }
-    n_small = search.n_geometries(SMALL_SYSTEM)
-    if search.n_geometries(LARGE_SYSTEM) > n_small:
-        limit = CLOSE_CALL * min(trial.force_mae for trial in best.values())
-        finalists = [name for name, trial in best.items() if trial.force_mae <= limit]
-        best = {
-            name: search.run(name, search.start_of(best[name]), LARGE_SYSTEM, SECOND_STEPS)
-            for name in finalists
-        }
-    winner = min(best.values(), key=lambda trial: trial.force_mae)
+    # The matrices are small: more threads gain little on an idle machine, and on a busy one they
+    # wait for each other, which made the search fifteen times slower.
+    with threadpool_limits(limits=1):
+        winner = search.winner()
     if not math.isfinite(winner.force_mae):
         raise SolverError(
             "No length scale and regularization in the searched range gave a solvable system. "
@@ -200,6 +194,21 @@ class _Search:
         self._order = generator(seed, "selection").permutation(arrays.n_train)
         self._relative: dict[Trial, float] = {}  # regularization over the mean diagonal
         self.trials: list[Trial] = []
+
+    def winner(self) -> Trial:
+        """Search with each kernel on a small subset, then with the best ones on a larger one."""
+        best = {
+            name: self.run(name, START[name], SMALL_SYSTEM, FIRST_STEPS)
+            for name in self._request.kernels
+        }
+        if self.n_geometries(LARGE_SYSTEM) > self.n_geometries(SMALL_SYSTEM):
+            limit = CLOSE_CALL * min(trial.force_mae for trial in best.values())
+            finalists = [name for name, trial in best.items() if trial.force_mae <= limit]
+            best = {
+                name: self.run(name, self.start_of(best[name]), LARGE_SYSTEM, SECOND_STEPS)
+                for name in finalists
+            }
+        return min(best.values(), key=lambda trial: trial.force_mae)
 
     def n_geometries(self, n_labels: int) -> int:
         """Return how many training geometries a subset of this many labels has."""
