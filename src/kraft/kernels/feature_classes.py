@@ -4,7 +4,8 @@ Most features of a molecule are not moved by most permutations: turning a methyl
 distance between the other atoms where it is. A scalar product of permuted features,
 ``Σ_d x[p_q(d)] x'[d]`` for all permutations ``q``, is therefore a sum over classes of features, and
 each class needs only as many products as the group has *distinct* actions on it. For aspirin (6
-permutations, 153 of 210 distances fixed) this does the work of 1260 features with 495 (`docs/theory.md`, eq. 15).
+permutations, 153 of 210 distances fixed) this does the work of 1260 features with 495
+(`docs/theory.md`, eq. 15).
 """
 
 from __future__ import annotations
