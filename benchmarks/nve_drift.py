@@ -23,6 +23,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 from ase import Atoms  # noqa: E402
+from reporting import processor  # noqa: E402
 
 import kraft  # noqa: E402
 import kraft.datasets  # noqa: E402
@@ -108,15 +109,6 @@ def row_of(model: Model, run: NveRun, seconds: float, *, seed: int, timestep: fl
     )
 
 
-def machine() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def notes(options: argparse.Namespace, models: list[Model], met: int, total: int) -> str:
     packages = ("kraft", "torch", "numpy", "ase")
     described = "; ".join(
@@ -135,7 +127,7 @@ def notes(options: argparse.Namespace, models: list[Model], met: int, total: int
         short=options.short_timestep,
         temperature=TEMPERATURE,
         models=described,
-        machine=machine(),
+        machine=processor(),
         threads=os.environ["OMP_NUM_THREADS"],
         versions=", ".join(
             [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]

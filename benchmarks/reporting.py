@@ -121,7 +121,7 @@ def environment(threads: int) -> list[str]:
         f"torch {torch.__version__}, NumPy {version('numpy')}"
     )
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return [f"{_processor()}, {cores} cores, {threads} threads", ours, _peer_versions(), date]
+    return [f"{processor()}, {cores} cores, {threads} threads", ours, _peer_versions(), date]
 
 
 def _colophon(rows: dict[str, Figures]) -> str:
@@ -148,7 +148,8 @@ def _relative(command: list[str]) -> list[str]:
     return parts
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

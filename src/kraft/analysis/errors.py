@@ -10,7 +10,7 @@ from kraft.core.progress import Progress, silent
 from kraft.core.typing import FloatArray
 from kraft.data.dataset import Dataset
 from kraft.data.units import Units
-from kraft.models.force_field import ForceField
+from kraft.models.force_field import ForceField, Prediction
 from kraft.models.molecule_match import check_elements
 
 _BATCH = 64
@@ -75,13 +75,7 @@ def evaluate(force_field: ForceField, dataset: Dataset, progress: Progress = sil
         When the data are of another molecule or have the atoms in another order.
     """
     check_elements(force_field, dataset.atomic_numbers, dataset.positions[0])
-    energies = np.empty(len(dataset))
-    forces = np.empty_like(dataset.forces)
-    for start in range(0, len(dataset), _BATCH):
-        progress("testing", start, len(dataset))
-        some = slice(start, start + _BATCH)
-        energies[some], forces[some] = force_field.predict(dataset.positions[some])
-    progress("testing", len(dataset), len(dataset))
+    energies, forces = predict_in_batches(force_field, dataset.positions, "testing", progress)
     force_errors = np.abs(forces - dataset.forces)
     reference = dataset.energies if _knows_energies(force_field) else None
     energy_errors = None if reference is None else np.abs(energies - reference)
@@ -96,6 +90,20 @@ def evaluate(force_field: ForceField, dataset: Dataset, progress: Progress = sil
         force_spread=float(dataset.forces.std()),
         n_test=len(dataset),
     )
+
+
+def predict_in_batches(
+    force_field: ForceField, positions: FloatArray, stage: str, progress: Progress = silent
+) -> Prediction:
+    """Predict at positions ``(B, N, 3)`` in Å, telling how far it is under the name ``stage``."""
+    energies = np.empty(len(positions))
+    forces = np.empty_like(positions)
+    for start in range(0, len(positions), _BATCH):
+        progress(stage, start, len(positions))
+        some = slice(start, start + _BATCH)
+        energies[some], forces[some] = force_field.predict(positions[some])
+    progress(stage, len(positions), len(positions))
+    return Prediction(energies, forces)
 
 
 def _knows_energies(force_field: ForceField) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
+from kraft.analysis.errors import predict_in_batches
 from kraft.cli.console import out
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, Flag, ResultOptions
@@ -18,14 +19,12 @@ from kraft.cli.progress import progress_bars
 from kraft.cli.results import model_figures
 from kraft.cli.summary import counted, duration, number, print_facts, print_notices
 from kraft.core.errors import GeometryError
-from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray
 from kraft.data import Dataset, Provenance, Units, write
 from kraft.data.geometry_format import Geometries, read_geometries
 from kraft.models import ForceField, Prediction
 from kraft.models.molecule_match import check_elements, check_order
 
-_BATCH = 64
 _MAX_ORDER_CHECKS = 20
 
 
@@ -67,7 +66,7 @@ def predict(
     _check_match(force_field, frames, geometries, any_order)
     started = time.perf_counter()
     with progress_bars() as progress:
-        energies, forces = _predict(force_field, frames, progress)
+        energies, forces = predict_in_batches(force_field, frames.positions, "predicting", progress)
     seconds = time.perf_counter() - started
     note_precision(force_field, frames.positions, units)
     origin = Provenance(name=geometries.stem, theory=f"kraft model {model.name}")
@@ -135,14 +134,3 @@ def _check_match(
                 f"{'not' if model_cell is None else 'periodic'}; the model's cell counts."
             ]
         )
-
-
-def _predict(force_field: ForceField, frames: Geometries, progress: Progress) -> Prediction:
-    energies = np.empty(len(frames))
-    forces = np.empty_like(frames.positions)
-    for start in range(0, len(frames), _BATCH):
-        progress("predicting", start, len(frames))
-        some = slice(start, start + _BATCH)
-        energies[some], forces[some] = force_field.predict(frames.positions[some])
-    progress("predicting", len(frames), len(frames))
-    return Prediction(energies, forces)
