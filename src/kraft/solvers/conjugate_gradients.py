@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kraft.core.typing import AnyArray, FloatArray
-from kraft.linalg.arrays import Array, namespace
+from kraft.linalg.arrays import Array, copy, host, namespace, native_like
 
 LARGEST_DRIFT = 0.1
 """A recurrence this far from the true residual, relative to it, loses its direction."""
@@ -137,12 +137,12 @@ class ConjugateGradients:
         products = numbers((residual * z).sum(0))
         _require_positive(products, "The preconditioner")
         beta = np.where(old.fresh[active], 0.0, products / old.products[active])
-        direction = z + like(beta, z) * select(old.direction, active)
+        direction = z + native_like(beta, z) * select(old.direction, active)
         image = columnwise(self._apply, direction)
         curvature = numbers((direction * image).sum(0))
         _require_positive(curvature, "The matrix")
         alpha = products / curvature
-        steps = like(alpha, z)
+        steps = native_like(alpha, z)
         solution = select(old.solution, active) + steps * direction
         residual = residual - steps * image
         relative = norms(residual) / self._sizes[active]
@@ -212,16 +212,7 @@ def norms(vectors: Array) -> FloatArray:
 
 def numbers(array: Array) -> FloatArray:
     """Return a small native array as float64 numbers of NumPy."""
-    if namespace(array) is np:
-        return np.asarray(array, dtype=np.float64)
-    return np.asarray(array.cpu().numpy(), dtype=np.float64)
-
-
-def like(values: FloatArray, array: Array) -> Array:
-    """Return numbers as a native array of the type and device of another."""
-    if namespace(array) is np:
-        return values.astype(array.dtype)
-    return array.new_tensor(values)
+    return np.asarray(host(array), dtype=np.float64)
 
 
 def select(array: Array, columns: AnyArray) -> Array:
@@ -237,7 +228,7 @@ def _put(array: Array, columns: AnyArray, values: Array) -> Array:
     """Return ``array`` with some columns (or entries) replaced; the argument is kept."""
     if np.all(columns):
         return values
-    changed = array.copy() if namespace(array) is np else array.clone()
+    changed = copy(array)
     changed[..., np.flatnonzero(columns).tolist()] = values
     return changed
 
