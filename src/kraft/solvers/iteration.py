@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kraft.core.progress import Progress
 from kraft.core.typing import IntArray
-from kraft.linalg.arrays import Array, host, native, to_tensor
+from kraft.linalg.arrays import Array, host, native, tensor
 from kraft.solvers.conjugate_gradients import BreakdownError, ConjugateGradients
 from kraft.solvers.monitor import Iterate, Monitor, StopReason
 from kraft.solvers.outcome import SolveOutcome, Status
@@ -221,7 +221,7 @@ class Iteration:
         self._window.restart()
 
     def _coefficients(self) -> Tensor:
-        return to_tensor(self._cg.current.solution).reshape(self._shape)
+        return tensor(self._cg.current.solution).reshape(self._shape)
 
     def _landmarks(self) -> IntArray:
         found = getattr(self._system.preconditioner, "landmarks", ())

@@ -14,7 +14,7 @@ FRACTION = 0.15
 RESIDUAL_FACTOR = 0.9
 """A window made progress when its best residual is below this times the best before it."""
 
-ENERGY_FRACTION = 0.01
+ENERGY_FRACTION = 0.05
 """A window made progress when it gained this fraction of the energy gained from zero."""
 
 
