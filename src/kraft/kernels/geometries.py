@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kraft.core.typing import IntArray
 from kraft.descriptors import Descriptor, Features, internal_motions
 
 
@@ -52,6 +53,12 @@ class ReducedGeometries:
     def n_motions(self) -> int:
         """Number ``r`` of displacements that are not rigid motions."""
         return self.basis.shape[3]
+
+    def subset(self, chosen: IntArray) -> ReducedGeometries:
+        """Return some of the geometries, in the given order."""
+        rows = torch.as_tensor(chosen, dtype=torch.long, device=self.basis.device)
+        features = Features(*(part.index_select(0, rows) for part in self.features))
+        return ReducedGeometries(self.descriptor, features, self.basis.index_select(0, rows))
 
     def reduced_jacobians(self, rows: slice) -> Tensor:
         """Return ``Z = J U``, ``(T, D, r)``: the features' response to the basis displacements."""

@@ -18,10 +18,13 @@ from torch import Tensor
 
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import IntArray
+from kraft.kernels.columns import KernelColumns
 from kraft.kernels.contraction import SymmetricContraction
 from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.kernels.geometries import ReducedGeometries
+from kraft.kernels.product import KernelProduct
 from kraft.kernels.radial import RadialKernel
+from kraft.linalg.arrays import Array, native
 from kraft.linalg.panels import LowerPanels
 
 TILE_ELEMENTS = 400_000
@@ -149,6 +152,38 @@ class KernelOperator:
         )
         self.assemble(panels)
         return panels.to_dense()
+
+    def product(self, *, max_memory: int | None = None) -> KernelProduct:
+        """Prepare for many products, keeping at most ``max_memory`` bytes of radial factors."""
+        return KernelProduct(
+            self.kernel,
+            self.geometries,
+            self._table,
+            energy_labels=self.energy_labels,
+            max_memory=max_memory,
+        )
+
+    def diagonal(self) -> Array:
+        """Return the diagonal ``(size,)`` as a native array."""
+        return self._columns().diagonal()
+
+    def columns(self, indices: IntArray) -> Array:
+        """Return columns as the rows of a native array ``(k, size)``, in linear time.
+
+        Scratch memory does not grow with the number of columns or of geometries.
+        """
+        return self._columns().columns(np.asarray(indices, dtype=np.int64))
+
+    def principal(self, blocks: IntArray) -> Array:
+        """Return the principal submatrix of some geometries as a native array."""
+        some = self.geometries.subset(np.asarray(blocks, dtype=np.int64))
+        part = KernelOperator(self.kernel, some, self._table, energy_labels=self.energy_labels)
+        return native(part.to_dense())
+
+    def _columns(self) -> KernelColumns:
+        return KernelColumns(
+            self.kernel, self.geometries, self._table, energy_labels=self.energy_labels
+        )
 
     @property
     def _n_motions(self) -> int:
