@@ -1,0 +1,65 @@
+"""The preconditioners by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any
+
+from kraft.core.errors import OptionError
+from kraft.solvers.preconditioners.base import PreconditionerMethod
+from kraft.solvers.preconditioners.geometries import Geometries
+from kraft.solvers.preconditioners.identity import Identity
+from kraft.solvers.preconditioners.incomplete_cholesky import IncompleteCholesky
+from kraft.solvers.preconditioners.jacobi import Jacobi
+from kraft.solvers.preconditioners.low_rank import RemainderName
+from kraft.solvers.preconditioners.random_pivoting import RandomPivoting
+from kraft.solvers.preconditioners.random_pivoting_plain import PlainRandomPivoting
+from kraft.solvers.preconditioners.uniform import Uniform
+
+DEFAULT_METHOD = RandomPivoting.name
+
+METHODS: Mapping[str, Any] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            RandomPivoting,
+            PlainRandomPivoting,
+            IncompleteCholesky,
+            Uniform,
+            Geometries,
+            Jacobi,
+            Identity,
+        )
+    }
+)
+"""The class of every method, by its name; the default first."""
+
+
+def preconditioner_method(
+    name: str, *, remainder: RemainderName = "blocks", block_geometries: int = 1
+) -> PreconditionerMethod:
+    """Return a method by its name.
+
+    Parameters
+    ----------
+    name
+        One of :data:`METHODS`.
+    remainder
+        What methods with a low-rank part add to it: ``"blocks"``, the diagonal blocks of what is
+        left, or ``"shift"``, the regularization alone as in the papers.
+    block_geometries
+        Geometries in a block.
+
+    Raises
+    ------
+    OptionError
+        When a name is not known, or a block would hold no geometry.
+    """
+    if name not in METHODS:
+        raise OptionError(f"Unknown preconditioner {name!r}. Choose one of: {', '.join(METHODS)}.")
+    method: Callable[..., PreconditionerMethod] = METHODS[name]
+    taken = {field.name for field in fields(METHODS[name])}
+    options = {"remainder": remainder, "block_geometries": block_geometries}
+    return method(**{key: value for key, value in options.items() if key in taken})
