@@ -16,7 +16,7 @@ from kraft.linalg.arrays import Array, host, native, tensor
 from kraft.solvers.conjugate_gradients import BreakdownError, ConjugateGradients
 from kraft.solvers.monitor import Iterate, Monitor, StopReason
 from kraft.solvers.outcome import SolveOutcome, Status
-from kraft.solvers.progress_window import ProgressWindow
+from kraft.solvers.progress_window import EAGER, PATIENT, ProgressWindow
 from kraft.solvers.state import HistoryPoint, SolverState
 from kraft.solvers.unconverged import advice
 
@@ -64,7 +64,8 @@ class Iteration:
         self._restarts = self._earlier.restarts
         self._history = list(self._earlier.history)
         self._window = ProgressWindow()
-        self._idle_restarts = 0
+        self._may_grow = True
+        self._growths = self._idle_restarts = 0
         self._breakdowns = 0
         self._breakdown = ""
         self._cg = self._conjugate_gradients(self._start(start))
@@ -124,7 +125,7 @@ class Iteration:
             return "converged"
         if stop is not None:
             return stop.value
-        return self._restart() if self._window.stalled else None
+        return self._restart_if_stalled()
 
     def _check(self) -> bool:
         """Recompute residuals when it is time or when convergence is claimed."""
@@ -185,26 +186,40 @@ class Iteration:
             point = self._history.pop()
         self._history.append(replace(point, valid_force_mae=force_mae))
 
-    def _restart(self) -> Status | None:
-        """Restart from the latest iterate with a stronger preconditioner, or give up."""
+    def _restart_if_stalled(self) -> Status | None:
+        """Restart from the latest iterate with a stronger preconditioner where one can be had.
+
+        Where none can be had, restart once as it is, after more patience, and then give up.
+        """
+        if not self._window.stalled(EAGER if self._may_grow else PATIENT):
+            return None
         self._cg.refresh()
         self._keep_best()
         if self._cg.converged:
             return "converged"
-        if self._restarts - self._earlier.restarts >= self._system.solver.max_restarts:
+        if self._may_grow:
+            self._may_grow = self._grow()
+            if not self._may_grow:
+                return None
+        elif self._idle_restarts >= 1:
             return "stalled"
-        rank, before = self._system.stronger_rank(self._b.shape[1]), self._system.preconditioner
-        if rank is not None:
-            before_rank = before.rank
-            self._system.build(rank, self._progress)
-            if self._system.preconditioner.rank <= before_rank:
-                rank = None
-        if rank is None:
+        else:
             self._idle_restarts += 1
-            if self._idle_restarts > 1:
-                return "stalled"
         self._begin_again()
         return "converged" if self._cg.converged else None
+
+    def _grow(self) -> bool:
+        """Build a stronger preconditioner; return whether that was possible."""
+        system = self._system
+        rank, present = system.stronger_rank(self._b.shape[1]), system.preconditioner.rank
+        if rank is None or self._growths >= system.solver.max_restarts:
+            return False
+        self._growths += 1
+        system.build(rank, self._progress)
+        if system.preconditioner.rank > present:
+            return True
+        self._begin_again()  # the present one is gone
+        return False
 
     def _recover(self, error: BreakdownError) -> Status | None:
         """Restart once from the best iterate, with its recomputed residual, then give up."""

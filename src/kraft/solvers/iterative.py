@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,15 +12,14 @@ from kraft.core.errors import MemoryLimitError, OptionError
 from kraft.core.memory import available_memory, format_bytes
 from kraft.core.progress import Progress, silent
 from kraft.core.random import generator
+from kraft.core.typing import IntArray
 from kraft.linalg.arrays import Array, native
 from kraft.linalg.operators import Product, SymmetricOperator
 from kraft.solvers.iteration import Iteration
 from kraft.solvers.monitor import Monitor
 from kraft.solvers.outcome import SolveOutcome
+from kraft.solvers.preconditioners.base import Preconditioner, PreconditionerMethod
 from kraft.solvers.state import SolverState
-
-if TYPE_CHECKING:
-    from kraft.solvers.preconditioners.base import Preconditioner, PreconditionerMethod
 
 VECTORS = 16
 """Vectors of the size of a right-hand side that an iteration holds at its peak."""
@@ -52,9 +50,9 @@ class IterativeSolver:
     seed
         Of the random choice of columns.
     rank_growth
-        Factor of the rank at a restart.
+        Factor of the rank at a restart; 1 keeps the rank.
     max_restarts
-        Restarts at most.
+        Restarts with a stronger preconditioner at most.
     check_interval
         Steps between recomputed residuals.
     """
@@ -191,6 +189,7 @@ class PreparedIterative:
     _preconditioner: Preconditioner | None = None
     _iteration: Iteration | None = field(default=None, repr=False)
     _builds: int = 0
+    _complete: bool = False
 
     @property
     def preconditioner(self) -> Preconditioner:
@@ -207,10 +206,10 @@ class PreparedIterative:
         self, rank: int, progress: Progress = silent, *, landmarks: SolverState | None = None
     ) -> None:
         """Build the preconditioner, or a stronger one that keeps the columns of the present one."""
-        previous = self._preconditioner
+        previous: Preconditioner | None = self._preconditioner
         if previous is None and landmarks is not None and len(landmarks.landmarks):
             previous = SavedLandmarks(self.solver.preconditioner.name, landmarks)
-        started = time.perf_counter()
+        started, self._complete = time.perf_counter(), False
         self._preconditioner = self.solver.preconditioner.build(
             self.operator,
             self.regularization,
@@ -219,7 +218,7 @@ class PreparedIterative:
             progress=progress,
             previous=previous,
         )
-        self._builds += 1
+        self._builds, self._complete = self._builds + 1, True
         self.seconds_preconditioner += time.perf_counter() - started
 
     def apply(self, vectors: Array) -> Array:
@@ -271,6 +270,8 @@ class PreparedIterative:
         progress
             Told of the number of steps (stage ``solving``; total 0, since it is not known).
         """
+        if not self._complete:  # growing it was interrupted
+            self.build(self.preconditioner.rank, progress)
         self._iteration = Iteration(self, right_hand_side, start, monitor, progress)
         return self._iteration.run()
 
@@ -294,7 +295,7 @@ class SavedLandmarks:
         return len(self.source.landmarks)
 
     @property
-    def landmarks(self) -> Array:
+    def landmarks(self) -> IntArray:
         """Indices of the columns, in their order."""
         return self.source.landmarks
 
@@ -306,4 +307,5 @@ class SavedLandmarks:
 def _block_geometries(method: PreconditionerMethod) -> int:
     if getattr(method, "remainder", "shift") != "blocks":
         return 0
-    return int(getattr(method, "block_geometries", 1))
+    block_geometries: int = getattr(method, "block_geometries", 1)
+    return block_geometries

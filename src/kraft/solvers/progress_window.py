@@ -5,70 +5,89 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-LEAST_STEPS = 100
-"""Shortest window, in steps."""
 
-FRACTION = 0.15
-"""The window grows with the steps since the last restart, by this fraction of them."""
+@dataclass(frozen=True)
+class Patience:
+    """What counts as progress over a window of the last steps.
 
-RESIDUAL_FACTOR = 0.9
-"""A window made progress when its best residual is below this times the best before it."""
+    Attributes
+    ----------
+    least_steps, fraction
+        Length of the window: the larger of a number and a fraction of the steps since the restart.
+    residual_factor
+        Progress is a best residual, or a geometric mean of the residuals, below this times the one
+        of before the window.
+    energy_fraction
+        Progress is a gain of this fraction of the energy gained since the last restart.
+    """
 
-ENERGY_FRACTION = 0.05
-"""A window made progress when it gained this fraction of the energy gained from zero."""
+    least_steps: int
+    fraction: float
+    residual_factor: float
+    energy_fraction: float
+
+
+EAGER = Patience(least_steps=100, fraction=0.15, residual_factor=0.9, energy_fraction=0.02)
+"""While a stronger preconditioner can be had: slow progress is reason enough to ask for it."""
+
+PATIENT = Patience(least_steps=300, fraction=0.5, residual_factor=0.97, energy_fraction=0.005)
+"""When it cannot be had: any progress is better than giving up."""
 
 
 @dataclass
 class ProgressWindow:
     """Residuals and energies since the last restart, judged over a rolling window.
 
-    The window is the last ``max(LEAST_STEPS, FRACTION · steps)`` steps. An iteration has stalled
-    when over a whole window *neither*
-
-    - the best residual fell below ``RESIDUAL_FACTOR`` times the best one before the window, *nor*
-    - the energy ``φ(x) = ½ xᵀ A x - bᵀ x`` fell by ``ENERGY_FRACTION`` of ``|φ(x)|``.
+    An iteration has stalled when over a whole window the residuals made no progress *and* the
+    energy ``φ(x) = ½ xᵀ A x - bᵀ x`` made none, see :class:`Patience`.
 
     The 2-norm of the residual is no sound measure alone: conjugate gradients lower ``φ``, the
     squared error in the norm of ``A``, with every step, while residuals may rise for hundreds of
     steps before they fall. Towards the end ``φ`` has all its leading digits and residuals tell.
     """
 
-    least_steps: int = LEAST_STEPS
-    fraction: float = FRACTION
-    residual_factor: float = RESIDUAL_FACTOR
-    energy_fraction: float = ENERGY_FRACTION
     _seconds: list[float] = field(default_factory=list)
     _best: list[float] = field(default_factory=list)
+    _logarithms: list[float] = field(default_factory=list)
     _energies: list[float] = field(default_factory=list)
 
     def restart(self) -> None:
         """Forget everything."""
-        for values in (self._seconds, self._best, self._energies):
+        for values in (self._seconds, self._best, self._logarithms, self._energies):
             values.clear()
 
     def add(self, seconds: float, relative_residual: float, energy: float) -> None:
         """Take in a step: wall time so far, its residual and its energy."""
         best = min(self._best[-1], relative_residual) if self._best else relative_residual
+        total = self._logarithms[-1] if self._logarithms else 0.0
         self._seconds.append(seconds)
         self._best.append(best)
+        self._logarithms.append(total + math.log(max(relative_residual, 1e-300)))
         self._energies.append(energy)
 
-    @property
-    def steps(self) -> int:
-        """The length of the window at present."""
-        return max(self.least_steps, int(self.fraction * len(self._best)))
-
-    @property
-    def stalled(self) -> bool:
-        """Whether neither residual nor energy made progress over the window."""
-        before = len(self._best) - self.steps - 1
+    def stalled(self, patience: Patience) -> bool:
+        """Whether neither residuals nor energy made progress over the window."""
+        window = max(patience.least_steps, int(patience.fraction * len(self._best)))
+        before = len(self._best) - 1 - window
         if before < 0:
             return False
-        gained = self._energies[before] - self._energies[-1]
+        factor, energies = patience.residual_factor, self._energies
+        gained, total = energies[before] - energies[-1], energies[0] - energies[-1]
         return not (
-            self._best[-1] < self.residual_factor * self._best[before]
-            or gained > self.energy_fraction * abs(self._energies[-1])
+            self._best[-1] < factor * self._best[before]
+            or self._mean_logarithm(window) < math.log(factor)
+            or gained > patience.energy_fraction * total
         )
+
+    def _mean_logarithm(self, window: int) -> float:
+        """Return how much the mean logarithm fell from the window before to the last one."""
+        sums, last = self._logarithms, len(self._logarithms) - 1
+        first = max(0, last - 2 * window)
+        length = last - window - first
+        if length < window // 2:
+            return 0.0
+        earlier = (sums[last - window] - sums[first]) / length
+        return (sums[last] - sums[last - window]) / window - earlier
 
     def seconds_left(self, target: float) -> float | None:
         """Return the time until the residual meets the target, at the speed of the last half.
