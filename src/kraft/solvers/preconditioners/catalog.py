@@ -8,14 +8,18 @@ from types import MappingProxyType
 from typing import Any
 
 from kraft.core.errors import OptionError
+from kraft.solvers.preconditioners.atomic_blocks import AtomicBlocks
 from kraft.solvers.preconditioners.base import PreconditionerMethod
 from kraft.solvers.preconditioners.geometries import Geometries
 from kraft.solvers.preconditioners.identity import Identity
 from kraft.solvers.preconditioners.incomplete_cholesky import IncompleteCholesky
 from kraft.solvers.preconditioners.jacobi import Jacobi
+from kraft.solvers.preconditioners.leverage import Leverage
 from kraft.solvers.preconditioners.low_rank import RemainderName
 from kraft.solvers.preconditioners.random_pivoting import RandomPivoting
 from kraft.solvers.preconditioners.random_pivoting_plain import PlainRandomPivoting
+from kraft.solvers.preconditioners.rank_leverage import RankLeverage
+from kraft.solvers.preconditioners.svd import Svd
 from kraft.solvers.preconditioners.uniform import Uniform
 
 DEFAULT_METHOD = RandomPivoting.name
@@ -28,8 +32,12 @@ METHODS: Mapping[str, Any] = MappingProxyType(
             PlainRandomPivoting,
             IncompleteCholesky,
             Uniform,
+            Leverage,
+            RankLeverage,
             Geometries,
+            Svd,
             Jacobi,
+            AtomicBlocks,
             Identity,
         )
     }

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from kraft.core.errors import OptionError
 from kraft.core.progress import Progress, silent
 from kraft.linalg.arrays import Array
 from kraft.linalg.operators import SymmetricOperator
 from kraft.linalg.partial_cholesky import PartialCholesky
 from kraft.solvers.preconditioners.base import Preconditioner
-from kraft.solvers.preconditioners.low_rank import LowRankPreconditioner
+from kraft.solvers.preconditioners.low_rank import LowRankPreconditioner, check_remainder
 from kraft.solvers.remainder import Blocks
 
 
@@ -32,11 +31,7 @@ class Jacobi:
     block_geometries: int = 1
 
     def __post_init__(self) -> None:
-        if self.block_geometries < 1:
-            raise OptionError(
-                "A block of a preconditioner must hold at least 1 geometry, but "
-                f"{self.block_geometries} were asked for."
-            )
+        check_remainder(self.remainder, self.block_geometries)
 
     @property
     def remainder(self) -> str:

@@ -20,8 +20,14 @@ from kraft.solvers.remainder import Blocks, Shift
 
 RemainderName: TypeAlias = Literal["shift", "blocks"]
 
+STAGE = "building the preconditioner"
+
 REMAINDERS: tuple[RemainderName, ...] = ("shift", "blocks")
 """What can stand beside the low-rank part: the regularization, or diagonal blocks."""
+
+
+REPORTED_COLUMNS = 256
+"""Columns between two reports of progress."""
 
 
 class LowRankPreconditioner:
@@ -87,16 +93,7 @@ class LandmarkMethod(ABC):
     block_geometries: int = 1
 
     def __post_init__(self) -> None:
-        if self.remainder not in REMAINDERS:
-            raise OptionError(
-                f"Unknown remainder {self.remainder!r} of a preconditioner. Choose one of: "
-                f"{', '.join(REMAINDERS)}."
-            )
-        if self.block_geometries < 1:
-            raise OptionError(
-                "A block of a preconditioner must hold at least 1 geometry, but "
-                f"{self.block_geometries} were asked for."
-            )
+        check_remainder(self.remainder, self.block_geometries)
 
     @abstractmethod
     def select(
@@ -126,23 +123,38 @@ class LandmarkMethod(ABC):
         self.select(factor, factor.capacity, regularization, rng, progress)
         factor.reserve(factor.rank)
         progress(STAGE, factor.rank, factor.rank)
-        return LowRankPreconditioner(
-            self.name,
-            factor,
-            self.make_remainder(factor, regularization, progress),
-            selection=self.selection,
+        remainder = make_remainder(
+            operator, factor.rows, regularization, self.remainder, self.block_geometries, progress
         )
-
-    def make_remainder(
-        self, factor: PartialCholesky, regularization: Array | float, progress: Progress
-    ) -> Remainder:
-        """Return what stands beside ``L Lᵀ``."""
-        if self.remainder == "shift":
-            return Shift(regularization, factor.operator.diagonal())
-        return Blocks(factor.operator, factor.rows, regularization, self.block_geometries, progress)
+        return LowRankPreconditioner(self.name, factor, remainder, selection=self.selection)
 
 
-STAGE = "building the preconditioner"
+def make_remainder(
+    operator: SymmetricOperator,
+    rows: Array,
+    regularization: Array | float,
+    remainder: RemainderName,
+    block_geometries: int,
+    progress: Progress,
+) -> Remainder:
+    """Return what stands beside ``L Lᵀ``, ``rows`` being ``Lᵀ``."""
+    if remainder == "shift":
+        return Shift(regularization, operator.diagonal())
+    return Blocks(operator, rows, regularization, block_geometries, progress)
+
+
+def check_remainder(remainder: str, block_geometries: int) -> None:
+    """Raise ``OptionError`` where there is no such remainder."""
+    if remainder not in REMAINDERS:
+        raise OptionError(
+            f"Unknown remainder {remainder!r} of a preconditioner. Choose one of: "
+            f"{', '.join(REMAINDERS)}."
+        )
+    if block_geometries < 1:
+        raise OptionError(
+            f"A block of a preconditioner must hold at least 1 geometry, but {block_geometries} "
+            "were asked for."
+        )
 
 
 def start_factor(
@@ -191,7 +203,3 @@ def extend_reporting(factor: PartialCholesky, indices: IntArray, progress: Progr
         progress(STAGE, factor.rank, factor.capacity)
         factor.extend(indices[start : start + REPORTED_COLUMNS])
     return factor.rank - before
-
-
-REPORTED_COLUMNS = 256
-"""Columns between two reports of progress."""
