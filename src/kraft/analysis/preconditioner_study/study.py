@@ -1,0 +1,212 @@
+"""All measurements on one system, each made once and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from kraft.analysis.preconditioner_study.candidates import (
+    FROM_ALL_ENTRIES,
+    Built,
+    Candidate,
+    build,
+)
+from kraft.analysis.preconditioner_study.iterations import (
+    GROUP_MEMORY,
+    Budget,
+    IterationCount,
+    measure_iterations,
+    seconds_of,
+)
+from kraft.analysis.preconditioner_study.log import MeasurementLog
+from kraft.analysis.preconditioner_study.rules import RulePoint
+from kraft.analysis.preconditioner_study.spectra import Factor, Spectrum
+from kraft.analysis.preconditioner_study.systems import StoredKernel, StudySystem
+from kraft.core.progress import Progress, silent
+from kraft.core.random import generator
+
+_DIGITS = 5
+_MORE_EIGENVALUES = 100
+
+
+class Study:
+    """Measurements on one system.
+
+    Parameters
+    ----------
+    system
+        The system.
+    log
+        Where finished measurements are kept; those that it has are not made again.
+    seed
+        Of the choices of columns.
+    max_memory
+        Bytes that the stored matrix may take; what is available by default.
+    group_memory
+        Bytes of preconditioners that are iterated with together.
+    progress
+        Told about the stages.
+    """
+
+    def __init__(
+        self,
+        system: StudySystem,
+        log: MeasurementLog,
+        *,
+        seed: int = 0,
+        max_memory: int | None = None,
+        group_memory: int = GROUP_MEMORY,
+        progress: Progress = silent,
+    ) -> None:
+        self.system = system
+        self._log = log
+        self._seed = seed
+        self._max_memory = max_memory
+        self._group_memory = group_memory
+        self._progress = progress
+        self._stored: StoredKernel | None = None
+        self._factor: Factor | None = None
+        self._prefix = f"{system.molecule}/{system.n_labels}/{system.fingerprint}/seed{seed}"
+
+    def iterations(self, chosen: Sequence[Candidate], budget: Budget) -> tuple[IterationCount, ...]:
+        """Return the iterations to convergence with every candidate (paper 004, figure 5)."""
+        missing = [candidate for candidate in chosen if not self._counted(candidate, budget)]
+        if missing:
+            product = self._matrix().product()
+            for count in measure_iterations(
+                missing,
+                self._build,
+                product,
+                self.system.right_hand_side.numpy(),
+                self.system.regularization,
+                budget=budget,
+                memory_of=lambda candidate: candidate.expected_memory(self.system.operator),
+                group_memory=self._group_memory,
+                progress=self._progress,
+            ):
+                figures = {**dataclasses.asdict(count), "limits": dataclasses.asdict(budget)}
+                self._log.add(self._count_key(count.candidate, budget), _finite(figures))
+        return tuple(self._count(candidate, budget) for candidate in chosen)
+
+    def spectra(
+        self, chosen: Sequence[Candidate], *, n_largest: int = 150
+    ) -> dict[Candidate, Spectrum]:
+        """Return the largest eigenvalues of ``P⁻¹ K_λ`` for every candidate (004, figure 4)."""
+        for number, candidate in enumerate(chosen):
+            self._progress("spectra", number, len(chosen))
+            key = self._spectrum_key(candidate, n_largest)
+            if key in self._log:
+                continue
+            preconditioner = self._build(candidate).preconditioner
+            spectrum = self._cholesky().spectrum(
+                preconditioner, n_largest=n_largest, rng=generator(self._seed, "study/spectrum")
+            )
+            shown = spectrum.thinned(n_largest, _MORE_EIGENVALUES)
+            figures = {
+                "indices": shown.indices.tolist(),
+                "values": [float(f"{value:.{_DIGITS}g}") for value in shown.values],
+                "smallest": spectrum.smallest,
+                "complete": spectrum.complete,
+                "columns": preconditioner.rank,
+            }
+            self._log.add(key, figures)
+        self._progress("spectra", len(chosen), len(chosen))
+        return {candidate: self._spectrum(candidate, n_largest) for candidate in chosen}
+
+    def seconds_per_product(self) -> float:
+        """Return the time of one matrix-free product, as a training makes them."""
+        key = f"{self._prefix}/product"
+        if key not in self._log:
+            product = self.system.operator.product()
+            vector = self.system.right_hand_side.numpy()
+            product(vector)  # fills the caches
+            self._log.add(key, {"seconds": seconds_of(lambda: product(vector), repeats=5)})
+        return float(self._log[key]["seconds"])
+
+    def run_times(self, counts: Sequence[IterationCount]) -> tuple[RulePoint, ...]:
+        """Return the run time of every converged count: building it and all of its steps.
+
+        The steps are those counted, at the measured times of a matrix-free product and of the
+        preconditioner; vector operations are left out.
+        """
+        product = self.seconds_per_product()
+        return tuple(
+            RulePoint(
+                rank=count.rank,
+                iterations=count.iterations,
+                seconds=count.seconds_build + count.iterations * (product + count.seconds_apply),
+            )
+            for count in counts
+            if count.converged
+        )
+
+    def release(self) -> None:
+        """Give the memory of the matrix back; it is made again when needed."""
+        self._stored = self._factor = None
+
+    def _build(self, candidate: Candidate) -> Built:
+        whole = candidate.method in FROM_ALL_ENTRIES
+        operator = self._matrix() if whole else self.system.operator
+        return build(candidate, operator, self.system.regularization, seed=self._seed)
+
+    def _matrix(self) -> StoredKernel:
+        if self._stored is None:
+            self._stored = self.system.stored(max_memory=self._max_memory, progress=self._progress)
+        return self._stored
+
+    def _cholesky(self) -> Factor:
+        if self._factor is None:
+            self._factor = Factor(self._matrix().matrix.numpy(), self.system.regularization)
+        return self._factor
+
+    def _counted(self, candidate: Candidate, budget: Budget) -> bool:
+        """Tell whether the log has the count, or one that ended no earlier than it would now."""
+        key = self._count_key(candidate, budget)
+        if key not in self._log:
+            return False
+        row = self._log[key]
+        limits = row["limits"]
+        if row["status"] in ("converged", "breakdown"):
+            return True
+        if row["status"] == "max_iterations":
+            return bool(limits["max_iterations"] >= budget.max_iterations)
+        seconds = limits["max_seconds"]
+        return bool(seconds is not None and seconds >= budget.max_seconds)
+
+    def _count(self, candidate: Candidate, budget: Budget) -> IterationCount:
+        row = self._log[self._count_key(candidate, budget)]
+        known = {field.name for field in dataclasses.fields(IterationCount)}
+        figures = {name: row[name] for name in known}
+        if figures["relative_residual"] is None:
+            figures["relative_residual"] = float("nan")
+        return IterationCount(**figures)
+
+    def _count_key(self, candidate: Candidate, budget: Budget) -> str:
+        return f"{self._prefix}/iterations/{budget.tolerance:g}/{candidate.key}"
+
+    def _spectrum(self, candidate: Candidate, n_largest: int) -> Spectrum:
+        row = self._log[self._spectrum_key(candidate, n_largest)]
+        return Spectrum(
+            indices=np.array(row["indices"]),
+            values=np.array(row["values"]),
+            smallest=float(row["smallest"]),
+            complete=bool(row["complete"]),
+        )
+
+    def _spectrum_key(self, candidate: Candidate, n_largest: int) -> str:
+        return f"{self._prefix}/spectrum/{n_largest}/{candidate.key}"
+
+
+def _finite(figures: Mapping[str, object]) -> dict[str, object]:
+    """Return figures with None for numbers that JSON does not have."""
+    finite: dict[str, object] = {}
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            finite[name] = _finite(value)
+        elif isinstance(value, float) and not np.isfinite(value):
+            finite[name] = None
+        else:
+            finite[name] = value
+    return finite
