@@ -10,17 +10,21 @@ computed anew, tile by tile.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from kraft.core.typing import IntArray
-from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.kernels.geometries import ReducedGeometries
-from kraft.kernels.motions import Motions, indices
+from kraft.kernels.image_classes import ImageClass, image_classes
+from kraft.kernels.image_sums import ImageSums
+from kraft.kernels.motions import Motions
 from kraft.kernels.radial import RadialKernel
-from kraft.linalg.arrays import Array, empty_like, namespace, native, take
+from kraft.linalg.arrays import Array, empty_like, index_array, namespace, native, take
 
 TILE_ROWS = 64
 """Geometries a tile is high: fewer would make the matrix products slow."""
@@ -31,28 +35,45 @@ TILE_ELEMENTS = 131_072
 MIN_COLUMNS = 64
 """Geometries a tile is wide at least."""
 
+_Item = TypeVar("_Item")
+
 
 class _Class(NamedTuple):
-    """A class of features of all geometries, permuted as rows and as they are as columns."""
+    """A class of features: as columns, and permuted as rows of the matrix."""
 
-    n_actions: int
     features: Array  # (D_c,)
     actions: list[Array]  # S_c times (D_c,)
-    action_of_permutation: IntArray  # (S,)
-    rows: Array  # (S_c, M, D_c + 1): P_qᵀ z_i and a one
-    values: Array  # (M, D_c): z_j
+    values: Array  # (M, D_c): z_j; in the leading class, a one more
+
+
+class _Rows(NamedTuple):
+    """A few geometries as rows of the matrix."""
+
+    rows: slice
+    permuted: list[Array]  # (S_c T, D_c) a class: P_qᵀ z_i; in the leading class, a one more
 
 
 class _Factors(NamedTuple):
     """Radial factors of one tile."""
 
     second: Array  # (S, T, C)
-    first: list[Array]  # (S_c, T, C) for each class: -first summed over equal actions
+    first: list[Array]  # (S_c, T, C) a class: -first summed over equal actions
     value: Array | None  # (T, C) with energy labels: the kernel summed over permutations
+
+
+class _Input(NamedTuple):
+    """One vector, as displacements of the features."""
+
+    moves: list[Array]  # (M, D_c) a class: v_j
+    transposed: list[Array]  # (D_c, M) a class: v_j; in the leading class, -z_j·v_j too
+    epsilon: Array | None  # (M,) coefficients of the energy labels
 
 
 class KernelProduct:
     """Products with the kernel matrix, a :class:`~kraft.linalg.operators.Product`.
+
+    On the CPU, tiles are worked on by as many threads as the BLAS library is allowed when the
+    product is called, with one BLAS thread each.
 
     Parameters
     ----------
@@ -60,6 +81,11 @@ class KernelProduct:
         As for :class:`kraft.kernels.KernelOperator`.
     max_memory
         Bytes of radial factors to keep at most, all when None.
+
+    Attributes
+    ----------
+    memory
+        Bytes of radial factors and permuted features that are kept.
     """
 
     def __init__(
@@ -77,38 +103,58 @@ class KernelProduct:
         self._values = native(geometries.features.values)
         self._squares = (self._values * self._values).sum(axis=1)
         self._n_permutations = len(feature_permutations)
-        self._classes = [self._make_class(c) for c in feature_classes(feature_permutations)]
-        self._tile = self._tile_shape()
+        classes = image_classes(feature_permutations)
+        self._sums = ImageSums(classes, self._n_permutations)
+        self._classes = [self._make_class(c, leading=c is classes[0]) for c in classes]
+        self._threads = _Threads(native=namespace(self._values) is np)
+        n_rows, self._columns = self._tile_shape()
+        self._rows = [
+            self._make_rows(slice(top, min(top + n_rows, len(self._values))))
+            for top in range(0, len(self._values), n_rows)
+        ]
         self._kept: dict[tuple[int, int], _Factors] = {}
-        self.memory = 0
         self._keep(max_memory)
+        self.memory = sum(
+            part.nbytes
+            for factors in self._kept.values()
+            for part in (factors.second, *factors.first, factors.value)
+            if part is not None
+        )
 
     def __call__(self, vectors: Array) -> Array:
         """Return the product with vectors ``(size,)`` or ``(size, m)``, native arrays."""
-        n_geometries, r = len(self._values), self._motions.n_motions
-        blocks = vectors.reshape(n_geometries, r + int(self._energy_labels), -1)
+        r = self._motions.n_motions
+        blocks = vectors.reshape(len(self._values), r + int(self._energy_labels), -1)
         inputs = [self._input(blocks[:, :, k]) for k in range(blocks.shape[2])]
         out = empty_like(vectors, tuple(blocks.shape))
-        for top in range(0, n_geometries, self._tile[0]):
-            rows = slice(top, min(top + self._tile[0], n_geometries))
-            results = self._row_of_tiles(rows, inputs)
-            for k, (gradients, energies) in enumerate(results):
-                out[rows, :r, k] = self._motions.reduce(gradients, rows)
+
+        def work(tile: _Rows) -> None:
+            for k, gathered in enumerate(self._row_of_tiles(tile, inputs)):
+                out[tile.rows, :r, k] = self._motions.reduce(gathered.gradients(), tile.rows)
                 if self._energy_labels:
-                    out[rows, r, k] = energies
+                    out[tile.rows, r, k] = gathered.energies
+
+        self._threads.run(work, self._rows)
         return out.reshape(vectors.shape)
 
-    def _make_class(self, c: FeatureClass) -> _Class:
+    def _make_class(self, c: ImageClass, *, leading: bool) -> _Class:
         z = self._values
-        actions = [indices(action, z) for action in c.actions]
-        rows = empty_like(z, (c.n_actions, len(z), len(c.features) + 1))
-        for action, out in zip(actions, rows, strict=True):
-            out[:, :-1] = take(z, action)
-            out[:, -1] = 1.0
-        features = indices(c.features, z)
-        return _Class(
-            c.n_actions, features, actions, c.action_of_permutation, rows, take(z, features)
-        )
+        features = index_array(c.feature_class.features, z)
+        values = empty_like(z, (len(z), len(features) + int(leading)))
+        values[:, : len(features)] = take(z, features)
+        values[:, len(features) :] = 1.0
+        return _Class(features, [index_array(a, z) for a in c.feature_class.actions], values)
+
+    def _make_rows(self, rows: slice) -> _Rows:
+        values = self._values[rows]
+        permuted = []
+        for c in self._classes:
+            out = empty_like(values, (len(c.actions), len(values), c.values.shape[1]))
+            for action, part in zip(c.actions, out, strict=True):
+                part[:, : len(c.features)] = take(values, action)
+                part[:, len(c.features) :] = 1.0
+            permuted.append(out.reshape(len(c.actions) * len(values), -1))
+        return _Rows(rows, permuted)
 
     def _tile_shape(self) -> tuple[int, int]:
         n_geometries = len(self._values)
@@ -117,156 +163,171 @@ class KernelProduct:
         n_tiles = -(-n_geometries // columns)
         return rows, -(-n_geometries // n_tiles)
 
+    def _tiles_of_columns(self) -> list[slice]:
+        n_geometries = len(self._values)
+        return [
+            slice(left, min(left + self._columns, n_geometries))
+            for left in range(0, n_geometries, self._columns)
+        ]
+
     def _keep(self, max_memory: int | None) -> None:
         """Compute and keep the radial factors of as many tiles as fit."""
-        n_geometries = len(self._values)
-        a_pair = self._n_permutations + sum(c.n_actions for c in self._classes)
-        a_pair += int(self._energy_labels)
-        itemsize = self._values.dtype.itemsize
-        for top in range(0, n_geometries, self._tile[0]):
-            rows = slice(top, min(top + self._tile[0], n_geometries))
-            for left in range(0, n_geometries, self._tile[1]):
-                columns = slice(left, min(left + self._tile[1], n_geometries))
-                pairs = (rows.stop - rows.start) * (columns.stop - columns.start)
-                needed = pairs * a_pair * itemsize
-                if max_memory is not None and self.memory + needed > max_memory:
-                    return
-                self._kept[top, left] = self._factors(rows, columns)
-                self.memory += needed
+        a_pair = self._n_permutations + self._sums.n_actions + int(self._energy_labels)
+        a_pair *= self._values.dtype.itemsize
+        chosen, memory = [], 0
+        for tile in self._rows:
+            for columns in self._tiles_of_columns():
+                height, width = tile.rows.stop - tile.rows.start, columns.stop - columns.start
+                memory += height * width * a_pair
+                if max_memory is None or memory <= max_memory:
+                    chosen.append((tile, columns))
+
+        def work(item: tuple[_Rows, slice]) -> None:
+            tile, columns = item
+            self._kept[tile.rows.start, columns.start] = self._factors(tile, columns)
+
+        self._threads.run(work, chosen)
 
     def _input(self, blocks: Array) -> _Input:
         """Return what coefficients ``(M, b)`` bring to the matrix products."""
         r = self._motions.n_motions
         moves = self._motions.expand(blocks[:, :r])
-        offsets = -(self._values * moves).sum(axis=1)
         of_class, transposed = [], []
         for index, c in enumerate(self._classes):
             own = take(moves, c.features)
-            wide = empty_like(own, (own.shape[1] + 1, len(own)))
-            wide[:-1] = own.T
-            wide[-1] = offsets if index == 0 else 0.0
+            wide = empty_like(own, (c.values.shape[1], len(own)))
+            wide[: own.shape[1]] = own.T
+            if index == 0:
+                wide[-1] = -(self._values * moves).sum(axis=1)
             of_class.append(own)
             transposed.append(wide)
         return _Input(of_class, transposed, blocks[:, r] if self._energy_labels else None)
 
-    def _factors(self, rows: slice, columns: slice) -> _Factors:
+    def _factors(self, tile: _Rows, columns: slice) -> _Factors:
         """Compute the radial factors of a tile."""
         xp, kernel = namespace(self._values), self._kernel
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        shape = (tile.rows.stop - tile.rows.start, columns.stop - columns.start)
+        products = []
+        for c, left in zip(self._classes, tile.permuted, strict=True):
+            n_features = len(c.features)
+            right = c.values[columns, :n_features].T
+            products.append((left[:, :n_features] @ right).reshape(len(c.actions), *shape))
         squared = empty_like(self._values, (self._n_permutations, *shape))
-        squared[...] = self._squares[rows][:, None] + self._squares[columns]
-        for c in self._classes:
-            left = c.rows[:, rows, :-1]
-            products = xp.matmul(left, c.values[columns].T)
-            products *= -2.0
-            _add_expanded(squared, products, c.action_of_permutation)
+        self._sums.expand(products, squared)
+        squared *= -2.0
+        squared += self._squares[tile.rows][:, None] + self._squares[columns]
         value = None
         if self._energy_labels:
             value = native(kernel.derivative(0, torch.as_tensor(squared)).sum(dim=0))
         first, second = kernel.force_factors_(squared, xp.empty_like(squared))
-        first, second = first / kernel.norm, second / kernel.norm
-        sums = [_collected(first, c.action_of_permutation, c.n_actions) for c in self._classes]
+        second = second / kernel.norm
+        first = first / kernel.norm
+        sums = [empty_like(squared, (len(c.actions), *shape)) for c in self._classes]
+        self._sums.collect(first, sums)
         return _Factors(second, sums, value)
 
-    def _row_of_tiles(self, rows: slice, inputs: list[_Input]) -> list[tuple[Array, Array | None]]:
-        """Return feature gradients ``(T, D)`` and energies ``(T,)`` of some rows, an input each."""
-        n_geometries, (n_rows, n_columns) = len(self._values), self._tile
-        sums = [_Sums(self, rows) for _ in inputs]
-        workspace = empty_like(self._values, (n_rows * n_columns * self._n_permutations,))
-        for left in range(0, n_geometries, n_columns):
-            columns = slice(left, min(left + n_columns, n_geometries))
-            factors = self._kept.get((rows.start, left)) or self._factors(rows, columns)
-            for one, target in zip(inputs, sums, strict=True):
+    def _row_of_tiles(self, tile: _Rows, inputs: list[_Input]) -> list[_Gathered]:
+        """Return what some rows gather from all columns, for each input."""
+        gathered = [_Gathered(self, tile) for _ in inputs]
+        n_rows = tile.rows.stop - tile.rows.start
+        size = n_rows * self._columns
+        workspace = empty_like(
+            self._values, ((self._n_permutations + self._sums.n_actions) * size,)
+        )
+        for columns in self._tiles_of_columns():
+            factors = self._kept.get((tile.rows.start, columns.start))
+            if factors is None:
+                factors = self._factors(tile, columns)
+            for one, target in zip(inputs, gathered, strict=True):
                 target.add(one, factors, columns, workspace)
-        return [target.result() for target in sums]
+        return gathered
 
 
-class _Input(NamedTuple):
-    """One vector, as displacements of the features."""
+class _Gathered:
+    """What some rows gather over the columns for one vector."""
 
-    moves: list[Array]  # (M, D_c) a class: v_j
-    transposed: list[Array]  # (D_c + 1, M) a class: v_j and, in the first class, -z_j·v_j
-    epsilon: Array | None  # (M,) coefficients of the energy labels
-
-
-class _Sums:
-    """What some rows have gathered over their tiles."""
-
-    def __init__(self, whole: KernelProduct, rows: slice) -> None:
-        self.whole, self.rows = whole, rows
-        n_rows = rows.stop - rows.start
-        self.xp = namespace(whole._values)
-        shapes = [(c.n_actions * n_rows, len(c.features)) for c in whole._classes]
-        self.with_moves: list[Array] = [0.0 for _ in shapes]
-        self.with_values: list[Array] = [0.0 for _ in shapes]
-        self.weights: Array = 0.0
+    def __init__(self, whole: KernelProduct, tile: _Rows) -> None:
+        self._whole, self._tile = whole, tile
+        self._sums: list[tuple[Array, Array] | None] = [None for _ in whole._classes]
         self.energies: Array = 0.0
 
     def add(self, one: _Input, factors: _Factors, columns: slice, workspace: Array) -> None:
         """Add the contributions of one tile."""
-        xp, whole = self.xp, self.whole
+        whole = self._whole
+        xp = namespace(workspace)
         shape = tuple(factors.second.shape)
-        weights = workspace[: shape[0] * shape[1] * shape[2]].reshape(shape)
-        weights[...] = 0.0
-        energy = one.epsilon is not None
-        for c, right, first in zip(whole._classes, one.transposed, factors.first, strict=True):
-            left = c.rows[:, self.rows]
-            products = xp.matmul(left, right[:, columns])
-            if energy:
-                self.energies = self.energies - (products * first).sum(axis=(0, 2))
-            _add_expanded(weights, products, c.action_of_permutation)
+        size = shape[1] * shape[2]
+        weights = workspace[: shape[0] * size].reshape(shape)
+        start = shape[0] * size
+        products = []
+        for left, right in zip(self._tile.permuted, one.transposed, strict=True):
+            stop = start + len(left) * shape[2]
+            target = workspace[start:stop].reshape(len(left), shape[2])
+            xp.matmul(left, right[:, columns], out=target)
+            products.append(target.reshape(-1, *shape[1:]))
+            start = stop
+        whole._sums.expand(products, weights)
         weights *= factors.second
+        whole._sums.collect(weights, products)
         if one.epsilon is not None:
             epsilon = one.epsilon[columns]
+            for product, first in zip(products, factors.first, strict=True):
+                product -= first * epsilon
             self.energies = self.energies + factors.value @ epsilon
-        self.weights = self.weights + weights.sum(axis=(0, 2))
-        for index, (c, first) in enumerate(zip(whole._classes, factors.first, strict=True)):
-            collected = _collected(weights, c.action_of_permutation, c.n_actions)
-            if one.epsilon is not None:
-                more = first * epsilon
-                collected = collected - more
-                if index == 0:
-                    self.weights = self.weights - more.sum(axis=(0, 2))
-            n_pairs = shape[2]
-            self.with_moves[index] = self.with_moves[index] + (
-                first.reshape(-1, n_pairs) @ one.moves[index][columns]
-            )
-            self.with_values[index] = self.with_values[index] + (
-                collected.reshape(-1, n_pairs) @ c.values[columns]
-            )
+            self.energies -= factors.first[0].sum(axis=0) @ one.transposed[0][-1, columns]
+        for index, (c, first, product) in enumerate(
+            zip(whole._classes, factors.first, products, strict=True)
+        ):
+            with_moves = first.reshape(-1, shape[2]) @ one.moves[index][columns]
+            with_values = product.reshape(-1, shape[2]) @ c.values[columns]
+            kept = self._sums[index]
+            if kept is None:
+                self._sums[index] = (with_moves, with_values)
+            else:
+                kept[0].__iadd__(with_moves)
+                kept[1].__iadd__(with_values)
 
-    def result(self) -> tuple[Array, Array | None]:
-        """Return the negative feature gradients ``(T, D)`` and the energies."""
-        whole = self.whole
-        gradients = -self.weights[:, None] * whole._values[self.rows]
-        for c, moves, values in zip(whole._classes, self.with_moves, self.with_values, strict=True):
-            both = (moves + values).reshape(c.n_actions, len(gradients), -1)
-            for action, part in zip(c.actions, both, strict=True):
+    def gradients(self) -> Array:
+        """Return the negative feature gradients ``(T, D)``, and finish the energies."""
+        whole, tile = self._whole, self._tile
+        values = whole._values[tile.rows]
+        gradients: Array = None
+        for c, left, sums in zip(whole._classes, tile.permuted, self._sums, strict=True):
+            assert sums is not None
+            with_moves, with_values = sums
+            width = len(c.features)
+            shape = (len(c.actions), len(values), -1)
+            if gradients is None:
+                weights = with_values[:, -1].reshape(shape[:2]).sum(axis=0)
+                gradients = values * -weights[:, None]
+            if whole._energy_labels:
+                inner = (with_moves * left[:, :width]).sum(axis=1)
+                self.energies = self.energies - inner.reshape(shape[:2]).sum(axis=0)
+            with_moves += with_values[:, :width]
+            for action, part in zip(c.actions, with_moves.reshape(shape), strict=True):
                 gradients[:, action] += part
-        return gradients, self.energies if whole._energy_labels else None
+        return gradients
 
 
-def _add_expanded(target: Array, products: Array, action_of_permutation: IntArray) -> None:
-    """Add ``(S_c, T, C)`` products to every permutation of ``(S, T, C)`` that has the action."""
-    if len(products) in (1, len(target)):
-        target += products
-        return
-    for permutation, action in enumerate(action_of_permutation):
-        target[permutation] += products[action]
+class _Threads:
+    """Works on items with as many threads as the BLAS library may use, one BLAS thread each."""
 
+    def __init__(self, *, native: bool) -> None:
+        self._blas = ThreadpoolController().select(user_api="blas") if native else None
 
-def _collected(weights: Array, action_of_permutation: IntArray, n_actions: int) -> Array:
-    """Return ``(S, T, C)`` weights summed over the permutations of each action."""
-    if n_actions == len(weights):
-        return weights
-    if n_actions == 1:
-        return weights.sum(axis=0)[None]
-    out = empty_like(weights, (n_actions, *weights.shape[1:]))
-    seen: set[int] = set()
-    for permutation, action in enumerate(np.asarray(action_of_permutation).tolist()):
-        if action in seen:
-            out[action] += weights[permutation]
-        else:
-            out[action] = weights[permutation]
-            seen.add(action)
-    return out
+    def run(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
+        """Call ``work`` with every item, in any order."""
+        items = list(items)
+        n_threads = 1
+        if self._blas is not None:
+            n_threads = max([library["num_threads"] for library in self._blas.info()], default=1)
+        if min(n_threads, len(items)) < 2 or self._blas is None:
+            for item in items:
+                work(item)
+            return
+        with (
+            self._blas.limit(limits=1),
+            ThreadPoolExecutor(min(n_threads, len(items))) as executor,
+        ):
+            for _ in executor.map(work, items):
+                pass
