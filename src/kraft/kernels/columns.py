@@ -20,6 +20,7 @@ from kraft.kernels.feature_classes import feature_classes
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.motions import Motions, indices
 from kraft.kernels.radial import RadialKernel
+from kraft.kernels.threads import Threads
 from kraft.linalg.arrays import Array, empty_like, namespace, native, take
 
 JACOBIAN_ELEMENTS = 200_000
@@ -81,6 +82,7 @@ class KernelColumns:
             )
         self._xp = namespace(self._values)
         self._order = self._xp.concatenate([c.features for c in self._classes])
+        self._threads = Threads(native=self._xp is not torch)
         self._squares = (self._values * self._values).sum(axis=1)
 
     def columns(self, chosen: IntArray) -> Array:
@@ -100,11 +102,14 @@ class KernelColumns:
                 (start + begin, self._tile_columns(some[start : start + columns]))
                 for start in range(0, len(some), columns)
             ]
-            for top in range(0, n_geometries, rows):
-                tile_rows = self._tile_rows(slice(top, min(top + rows, n_geometries)))
+
+            def work(some_rows: slice, tiles: list[tuple[int, _Columns]] = tiles) -> None:
+                tile_rows = self._tile_rows(some_rows)
                 for start, tile in tiles:
-                    part = out[start : start + len(tile.squares), top : top + rows]
-                    self._fill(part, tile_rows, tile)
+                    self._fill(out[start : start + len(tile.squares), some_rows], tile_rows, tile)
+
+            tops = range(0, n_geometries, rows)
+            self._threads.run(work, [slice(top, min(top + rows, n_geometries)) for top in tops])
         return out.reshape(len(chosen), n_geometries * block)
 
     def diagonal(self) -> Array:
@@ -146,14 +151,15 @@ class KernelColumns:
     def _tile_rows(self, rows: slice) -> _Rows:
         values = self._values[rows]
         jacobians = self._motions.reduced_jacobians(rows)
-        slopes = (values[:, None] @ jacobians)[:, 0]
-        ordered = take(jacobians, self._order)
-        return _Rows(values, self._squares[rows], slopes, ordered)
+        ordered = empty_like(values, (len(values), jacobians.shape[1] + 1, jacobians.shape[2]))
+        ordered[:, :-1] = take(jacobians, self._order)
+        ordered[:, -1] = (values[:, None] @ jacobians)[:, 0]
+        return _Rows(values, self._squares[rows], ordered)
 
     def _fill(self, out: Array, rows: _Rows, columns: _Columns) -> None:
         """Write the entries ``(P, T, b)`` of some columns in the rows of some geometries."""
         n_rows, n_columns = len(rows.values), len(columns.squares)
-        r = rows.slopes.shape[1]
+        r = rows.jacobians.shape[2]
         projections, inner = empty_like(rows.values, (2, n_rows, n_columns, self._n_permutations))
         projections[...], inner[...] = -columns.offsets[:, None], 0.0
         for c, moved in zip(self._classes, columns.of_class, strict=True):
@@ -172,10 +178,8 @@ class KernelColumns:
         weights = second * projections
         if epsilon is not None:
             weights -= first * epsilon[:, None]
-        gradients = self._gradients(first, weights, columns)  # (P, T, D)
-        forces = self._xp.matmul(_swapped(gradients), rows.jacobians)  # (T, P, r)
-        forces -= weights.sum(axis=2)[:, :, None] * rows.slopes[:, None]
-        out[:, :, :r] = _swapped(forces)
+        gradients = self._gradients(first, weights, columns)  # (P, T, D + 1)
+        self._xp.matmul(_swapped(gradients), rows.jacobians, out=_swapped(out[:, :, :r]))
         if self._energy_labels:
             energies = -(first * projections).sum(axis=2)
             if epsilon is not None:
@@ -183,9 +187,9 @@ class KernelColumns:
             out[:, :, r] = energies.T
 
     def _gradients(self, first: Array, weights: Array, columns: _Columns) -> Array:
-        """Return ``Σ_q (first P_q w + weight P_q z_j)``, ``(P, T, D)``, by classes of features."""
+        """Return ``Σ_q (-first P_q w + weight P_q z_j)`` and, behind it, ``-Σ_q weight``."""
         n_rows, n_columns, _ = first.shape
-        gradients = empty_like(first, (n_columns, n_rows, self._values.shape[1]))
+        gradients = empty_like(first, (n_columns, n_rows, self._values.shape[1] + 1))
         start = 0
         for c, moved in zip(self._classes, columns.of_class, strict=True):
             both = [self._collect(c, factor) for factor in (first, weights)]
@@ -193,6 +197,7 @@ class KernelColumns:
             stop = start + moved.shape[2]
             gradients[:, :, start:stop] = self._xp.matmul(joined, moved)
             start = stop
+        gradients[:, :, -1] = -_swapped(weights.sum(axis=2))
         return gradients
 
     def _expand(self, c: _Class, products: Array) -> Array:
@@ -255,8 +260,7 @@ class _Rows(NamedTuple):
 
     values: Array  # (T, D)
     squares: Array  # (T,)
-    slopes: Array  # (T, r): Z_iᵀ z_i
-    jacobians: Array  # (T, D, r), the features in the order of the classes
+    jacobians: Array  # (T, D + 1, r): Z_i in the order of the classes, and Z_iᵀ z_i
 
 
 def _swapped(array: Array) -> Array:

@@ -10,13 +10,10 @@ computed anew, tile by tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 
 from kraft.core.typing import IntArray
 from kraft.kernels.geometries import ReducedGeometries
@@ -24,18 +21,20 @@ from kraft.kernels.image_classes import ImageClass, image_classes
 from kraft.kernels.image_sums import ImageSums
 from kraft.kernels.motions import Motions
 from kraft.kernels.radial import RadialKernel
+from kraft.kernels.threads import Threads
 from kraft.linalg.arrays import Array, empty_like, index_array, namespace, native, take
 
-TILE_ROWS = 64
-"""Geometries a tile is high: fewer would make the matrix products slow."""
+TILE_ROWS = 128
+"""Geometries a tile is high at most: many fewer would make the matrix products slow."""
 
-TILE_ELEMENTS = 131_072
+TILE_ELEMENTS = 262_144
 """Kernel entries of all permutations in one tile: they should stay in the cache."""
+
+GPU_FACTOR = 64
+"""On a GPU, tiles have so many times more entries."""
 
 MIN_COLUMNS = 64
 """Geometries a tile is wide at least."""
-
-_Item = TypeVar("_Item")
 
 
 class _Class(NamedTuple):
@@ -106,7 +105,7 @@ class KernelProduct:
         classes = image_classes(feature_permutations)
         self._sums = ImageSums(classes, self._n_permutations)
         self._classes = [self._make_class(c, leading=c is classes[0]) for c in classes]
-        self._threads = _Threads(native=namespace(self._values) is np)
+        self._threads = Threads(native=namespace(self._values) is np)
         n_rows, self._columns = self._tile_shape()
         self._rows = [
             self._make_rows(slice(top, min(top + n_rows, len(self._values))))
@@ -157,9 +156,13 @@ class KernelProduct:
         return _Rows(rows, permuted)
 
     def _tile_shape(self) -> tuple[int, int]:
-        n_geometries = len(self._values)
-        rows = min(TILE_ROWS, n_geometries)
-        columns = max(MIN_COLUMNS, TILE_ELEMENTS // (rows * self._n_permutations))
+        n_geometries, n_rows, entries = len(self._values), TILE_ROWS, TILE_ELEMENTS
+        if namespace(self._values) is torch:
+            n_rows, entries = 8 * n_rows, GPU_FACTOR * entries
+        n_tiles = -(-n_geometries // n_rows)
+        n_tiles += n_tiles % 2  # the same work for two threads
+        rows = -(-n_geometries // n_tiles)
+        columns = max(MIN_COLUMNS, entries // (rows * self._n_permutations))
         n_tiles = -(-n_geometries // columns)
         return rows, -(-n_geometries // n_tiles)
 
@@ -307,27 +310,3 @@ class _Gathered:
             for action, part in zip(c.actions, with_moves.reshape(shape), strict=True):
                 gradients[:, action] += part
         return gradients
-
-
-class _Threads:
-    """Works on items with as many threads as the BLAS library may use, one BLAS thread each."""
-
-    def __init__(self, *, native: bool) -> None:
-        self._blas = ThreadpoolController().select(user_api="blas") if native else None
-
-    def run(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
-        """Call ``work`` with every item, in any order."""
-        items = list(items)
-        n_threads = 1
-        if self._blas is not None:
-            n_threads = max([library["num_threads"] for library in self._blas.info()], default=1)
-        if min(n_threads, len(items)) < 2 or self._blas is None:
-            for item in items:
-                work(item)
-            return
-        with (
-            self._blas.limit(limits=1),
-            ThreadPoolExecutor(min(n_threads, len(items))) as executor,
-        ):
-            for _ in executor.map(work, items):
-                pass
