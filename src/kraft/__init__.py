@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kraft.core.errors import KraftError
     from kraft.data import Dataset, Split, Units, read, split, write
     from kraft.interfaces.ase import KraftCalculator
-    from kraft.models import ForceField, Prediction, TrainingResult, train
+    from kraft.models import ForceField, Prediction, SolverOptions, TrainingResult, train
     from kraft.symmetry import find_permutations
 
     load = ForceField.load
@@ -33,6 +33,7 @@ _HOMES = {
     "KraftCalculator": "kraft.interfaces.ase",
     "KraftError": "kraft.core.errors",
     "Prediction": "kraft.models",
+    "SolverOptions": "kraft.models",
     "Split": "kraft.data",
     "TrainingResult": "kraft.models",
     "Units": "kraft.data",
@@ -50,6 +51,7 @@ __all__ = [
     "KraftCalculator",
     "KraftError",
     "Prediction",
+    "SolverOptions",
     "Split",
     "TrainingResult",
     "Units",

@@ -28,7 +28,9 @@ def test_counts_are_those_of_the_training(ethanol):
 
 def test_memory_is_what_the_solver_asks_for(ethanol, monkeypatch):
     estimate = estimate_training(ethanol.subset(range(40)), 40, request=GIVEN)
-    parts = {"kernel": "matern52", "length_scale": 20.0, "regularization": 1e-10}
+    parts = {
+        "kernel": "matern52", "length_scale": 20.0, "regularization": 1e-10, "solver": "dense"
+    }  # fmt: skip
     training = ethanol.subset(range(40))
     kraft.train(training, max_memory=estimate.solver_memory, **parts)
     with pytest.raises(MemoryError):

@@ -133,6 +133,12 @@ records = st.builds(
     energy_offset_scatter=st.none() | floats,
     valid_force_mae=st.none() | floats,
     choice=st.text(),
+    converged=st.booleans(),
+    status=st.text(),
+    iterations=st.integers(0, 10**9),
+    preconditioner=st.text(),
+    rank=st.integers(0, 10**9),
+    tolerance=st.none() | floats,
 )
 
 

@@ -9,10 +9,12 @@ from rich.text import Text
 
 from kraft.cli.console import err
 from kraft.cli.outputs import written_files
-from kraft.core.errors import KraftError
+from kraft.core.errors import KraftError, UnfinishedError
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
+EXIT_UNFINISHED = 3
+"""Stopped by a limit of time; the same command with --resume goes on."""
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
 
@@ -28,11 +30,17 @@ def guarded(command: Callable[[], int | None], *, debug: bool) -> int:
     """
     try:
         return command() or 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         if debug:
             raise
-        _fail("Interrupted", f"{_what_was_kept()} No file was left half-written.")
+        kept = f"{_what_was_kept()} No file was left half-written."
+        _fail("Interrupted", str(interruption) or kept)
         return EXIT_INTERRUPTED
+    except UnfinishedError as error:
+        if debug:
+            raise
+        _fail("Unfinished", str(error))
+        return EXIT_INTERRUPTED if error.reason == "interrupted" else EXIT_UNFINISHED
     except Exception as error:
         if debug:
             raise

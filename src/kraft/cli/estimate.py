@@ -12,6 +12,7 @@ from kraft.cli.console import out
 from kraft.cli.options import ComputeOptions, DataOptions
 from kraft.cli.outputs import check_json, write_json
 from kraft.cli.progress import progress_bars
+from kraft.cli.solver_flags import SolverFlags
 from kraft.cli.summary import counted, duration, print_facts, print_notices
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
 from kraft.core.memory import format_bytes
@@ -28,6 +29,7 @@ def estimate(
     seed: int = 0,
     model: ModelOptions = ModelOptions(),  # noqa: B008
     symmetry: SymmetryOptions = SymmetryOptions(),  # noqa: B008
+    solving: SolverFlags = SolverFlags(),  # noqa: B008
     reading: DataOptions = DataOptions(),  # noqa: B008
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     json: Annotated[Path | None, Parameter(group="Results")] = None,
@@ -51,7 +53,7 @@ def estimate(
     """
     compute.apply()
     check_json(json)
-    limit = model.memory_limit
+    limit = solving.memory_limit
     dataset = reading.read(data)
     report = check(dataset)
     report.raise_if_fatal()

@@ -25,6 +25,7 @@ from kraft.cli.summary import (
 from kraft.data import Dataset, Units
 from kraft.data.checks import Report, check
 from kraft.models import ForceField
+from kraft.models.parameters import Record
 from kraft.symmetry import SymmetryResult, find_permutations
 
 
@@ -175,7 +176,7 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
         ("length scale", f"{parameters.length_scale:.4g} /Å"),
         ("regularization", f"{parameters.regularization:.2g}"),
         ("chosen by", record.choice or "unknown"),
-        ("solver", record.solver or "unknown"),
+        ("solver", _solver(record)),
         ("relative residual", _optional(record.relative_residual)),
         ("jitter", f"{record.jitter:.1e}"),
         ("integration constant", _energy(parameters.energy_offset, units)),
@@ -198,6 +199,18 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
 
 def _numbers(force_field: ForceField) -> str:
     return " ".join(map(str, force_field.atomic_numbers))
+
+
+def _solver(record: Record) -> str:
+    """Return how the linear system was solved, in words."""
+    words = [record.solver or "unknown"]
+    if record.preconditioner:
+        words.append(f"{record.preconditioner} of rank {record.rank}")
+    if record.iterations:
+        words.append(f"{record.iterations} iterations")
+    if not record.converged:
+        words.append(f"UNCONVERGED: {record.status or 'unknown'}")
+    return ", ".join(words)
 
 
 def _optional(value: float | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kraft.cli.summary import print_notices
+from kraft.cli.summary import print_notices, print_warning
 from kraft.core.errors import ModelFileError
 from kraft.data.archive import archive_keys
 from kraft.interfaces.sgdml import import_sgdml_model
@@ -18,7 +18,7 @@ _ONLY_IN_SGDML_MODELS = "R_d_desc_alpha"
 
 
 def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") -> ForceField:
-    """Read a model file of either kind; print what a person should know about an imported one.
+    """Read a model file of either kind; print what a person should know about it.
 
     Raises
     ------
@@ -28,7 +28,10 @@ def load_model(path: Path, device: str = "cpu", dtype: Precision = "float64") ->
         When it is no model.
     """
     if path.suffix != SGDML_SUFFIX:
-        return ForceField.load(path, device=device, dtype=dtype)
+        force_field = ForceField.load(path, device=device, dtype=dtype)
+        if force_field.record.caution:
+            print_warning(force_field.record.caution)
+        return force_field
     if not path.is_file():
         raise FileNotFoundError(f"There is no model file {path}.")
     if not is_sgdml_model(path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.progress import (
     BarColumn,
@@ -18,21 +19,30 @@ from rich.progress import (
 
 from kraft.cli.console import err
 from kraft.core.progress import Progress as Reporter
-from kraft.core.progress import silent
 
 DELAY = 0.5
 """Seconds for which work may go on before a bar appears."""
 
+LINE_INTERVAL = 60.0
+"""Seconds between lines about a long solution where there is no terminal."""
+
+
+class Display(Reporter, Protocol):
+    """A :class:`kraft.core.progress.Progress` that can also show a line about the present stage."""
+
+    def detail(self, text: str, /) -> None:
+        """Show a line in place of the last."""
+
 
 @contextmanager
-def progress_bars() -> Iterator[Reporter]:
-    """Yield a :class:`kraft.core.progress.Progress` that draws bars on standard error.
+def progress_bars() -> Iterator[Display]:
+    """Yield a display that draws bars on standard error.
 
-    Nothing is drawn when that is no terminal, nor for work that ends at once; the bars vanish at
-    the end.
+    Where that is no terminal, only details are shown, one a minute. Nothing is drawn for work that
+    ends at once; the bars vanish at the end.
     """
     if not err.is_terminal:
-        yield silent
+        yield _Lines()
         return
     bars = Progress(
         SpinnerColumn(),
@@ -48,6 +58,22 @@ def progress_bars() -> Iterator[Reporter]:
         yield stages
     finally:
         bars.stop()
+
+
+class _Lines:
+    """Lines for a log: details now and then, no stages."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        """Show nothing."""
+
+    def detail(self, text: str, /) -> None:
+        now = time.monotonic()
+        if now - self._last >= LINE_INTERVAL:
+            self._last = now
+            err.print(text, soft_wrap=True, highlight=False)
 
 
 class _Stages:
@@ -70,3 +96,7 @@ class _Stages:
             self._stage = stage
             self._task = self._bars.add_task(stage, total=total or None)
         self._bars.update(self._task, completed=done, total=total or None)
+
+    def detail(self, text: str, /) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, description=text)

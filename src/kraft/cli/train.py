@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from cyclopts import Group, Parameter
 
-from kraft.analysis.errors import ErrorReport, evaluate
+from kraft.analysis.errors import evaluate
 from kraft.analysis.unseen import unseen_frames
 from kraft.cli.console import out
+from kraft.cli.interruption import resumable
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, check_output, note_written, write_json
 from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
-from kraft.cli.results import error_figures, model_figures
-from kraft.cli.summary import (
-    counted,
-    duration,
-    number,
-    print_errors,
-    print_facts,
-    print_next,
-    print_notices,
-)
+from kraft.cli.solve_display import SolveDisplay
+from kraft.cli.solver_flags import RunFlags, SolverFlags
+from kraft.cli.summary import counted, print_next, print_notices
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
+from kraft.cli.training_summary import print_summary, training_figures
 from kraft.core.errors import DataError, OptionError
 from kraft.core.memory import format_bytes
 from kraft.core.progress import Progress
 from kraft.data import Dataset, Split, Units, split
 from kraft.data.checks import check
-from kraft.models import ForceField, TrainingResult
+from kraft.models import ForceField
 from kraft.models import train as train_model
+from kraft.models.checkpoint import state_path
 
 DEFAULT_N_TEST = 1000
 """Frames tested on when the number is not given."""
@@ -99,13 +95,16 @@ def train(
     sets: SplitOptions,
     model: ModelOptions = ModelOptions(),  # noqa: B008
     symmetry: SymmetryOptions = SymmetryOptions(),  # noqa: B008
+    solving: SolverFlags = SolverFlags(),  # noqa: B008
+    run: RunFlags = RunFlags(),  # noqa: B008
     reading: DataOptions = DataOptions(),  # noqa: B008
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     result: ResultOptions = ResultOptions(),  # noqa: B008
 ) -> None:
     """Train a force field on a file of ab initio frames, test it and save it.
 
-    Symmetries, kernel, length scale and regularization are found automatically unless given.
+    Symmetries, kernel, length scale, regularization and solver are chosen automatically unless
+    given.
 
     Parameters
     ----------
@@ -116,12 +115,15 @@ def train(
     overwrite
         Replace a model that is there already.
     """
+    started = time.monotonic()
     target = output or Path(data.name).with_suffix(MODEL_SUFFIX)
     compute.apply()
     if result.units is not None:
         Units.parse(result.units)
     model.keywords()  # finds malformed options before anything is read
-    check_output(target, suffixes=(MODEL_SUFFIX,), overwrite=overwrite)
+    solving.options(run.seconds)
+    if not _is_to_be_done(target, overwrite, run):
+        return
     check_json(result.json)
 
     dataset = reading.read(data)
@@ -131,7 +133,7 @@ def train(
     report = check(dataset)
     report.raise_if_fatal()
     print_notices(dataset.notices, report)
-    with progress_bars() as progress:
+    with progress_bars() as progress, resumable(state_path(target)):
         parts = sets.split(dataset, progress)
         check_output(target, suffixes=(MODEL_SUFFIX,), overwrite=overwrite, size=_file_size(parts))
         force_field, training = train_model(
@@ -139,26 +141,76 @@ def train(
             parts.valid,
             permutations=permutations,
             max_permutations=symmetry.max_permutations,
+            solver_options=solving.options(_time_left(run, started)),
+            checkpoint=state_path(target),
+            checkpoint_interval=run.interval,
+            resume=run.resume,
             device=compute.device,
             dtype=compute.dtype,
             seed=sets.seed,
             progress=progress,
+            observer=SolveDisplay(progress.detail, units),
             **model.keywords(),
         )
-        force_field.save(target)
-        note_written(target)
+        _save(force_field, target)
         test_set = parts.test if external is None else _external(sets, force_field, external)
         errors = None if test_set is None else evaluate(force_field, test_set, progress)
 
     shown = None if errors is None else errors.in_units(units)
     print_notices([*parts.notices, *(n for n in training.notices if n not in dataset.notices)])
     note_precision(force_field, parts.train.positions, units)
-    _print_summary(force_field, training, parts, shown, units)
+    print_summary(force_field, training, parts, shown, units)
     findings = [dataclasses.asdict(finding) for finding in report.findings]
-    figures = _figures(force_field, training, parts, shown, target, units)
+    figures = training_figures(force_field, training, parts, shown, target, units)
     write_json(result.json, {**figures, "findings": findings})
     out.print(f"\nWrote {target} ({format_bytes(target.stat().st_size)}).", soft_wrap=True)
     print_next(*_next_steps(target, data, external))
+
+
+def _is_to_be_done(target: Path, overwrite: bool, run: RunFlags) -> bool:
+    """Check that the model can be written, and tell whether there is anything to do.
+
+    Raises
+    ------
+    OptionError
+        When a model or an unfinished training is there and was not spoken of.
+    """
+    check_output(target, suffixes=(MODEL_SUFFIX,), overwrite=overwrite or run.resume)
+    state = state_path(target)
+    if run.resume:
+        if target.exists() and not (overwrite and state.exists()):
+            out.print(f"{target} is finished already; there is nothing to resume.", soft_wrap=True)
+            return False
+        if not state.exists():
+            print_notices(
+                [f"There is no unfinished training {state}: starting from the beginning."]
+            )
+    elif state.exists() and not overwrite:
+        raise OptionError(
+            f"{state} is an unfinished training. Go on with it by --resume, or start anew and "
+            "lose it with --overwrite."
+        )
+    return True
+
+
+def _time_left(run: RunFlags, started: float) -> float | None:
+    """Return the seconds left of the time limit, which counts from the start of the command."""
+    if run.seconds is None:
+        return None
+    return max(run.seconds - (time.monotonic() - started), 1e-3)
+
+
+def _save(force_field: ForceField, target: Path) -> None:
+    """Save the model, then remove the state of its training unless that can still go on."""
+    force_field.save(target)
+    note_written(target)
+    state = state_path(target)
+    if force_field.record.converged:
+        state.unlink(missing_ok=True)
+    else:
+        print_notices(
+            [f"The state of the training is kept in {state}: --resume --overwrite goes on."]
+        )
 
 
 def _same_molecule(dataset: Dataset, other: Dataset) -> Dataset:
@@ -192,84 +244,6 @@ def _external(sets: SplitOptions, force_field: ForceField, dataset: Dataset) -> 
             "that the model was not trained on. Ask for fewer with --n-test."
         )
     return sets.at_most(unseen.dataset, limit)
-
-
-def _print_summary(
-    force_field: ForceField,
-    training: TrainingResult,
-    parts: Split,
-    errors: ErrorReport | None,
-    units: Units,
-) -> None:
-    choice, times = training.choice, training.timings
-    data = parts.train
-    valid = 0 if parts.valid is None else len(parts.valid)
-    facts = [
-        ("molecule", f"{data.formula}, {data.n_atoms} atoms"),
-        ("trained on", f"{counted(len(data), 'frame')} ({parts.strategy}, seed {parts.seed})"),
-        ("validated on", counted(valid, "frame") if valid else "left-out training frames"),
-        ("symmetries", counted(len(training.permutations), "permutation")),
-        ("kernel", force_field.parameters.radial_kernel.label),
-        ("length scale", f"{choice.length_scale:.4g} /Å"),
-        ("regularization", f"{choice.regularization:.2g}"),
-        ("chosen by", choice.reason),
-        ("solver", _solver(training)),
-        ("time", f"{duration(times.total)} ({_stages(training)})"),
-    ]
-    if choice.criterion == "given":
-        facts[2] = ("validated on", counted(valid, "frame") if valid else "nothing")
-    print_facts(f"Force field of {data.provenance.name or data.formula}", facts)
-    if errors is not None:
-        print_errors(f"Errors on {counted(errors.n_test, 'test frame')}", errors)
-    elif training.valid_force_mae is not None:
-        mae = training.valid_force_mae / units.force_factor
-        print_facts("Errors", [("force MAE, validation", f"{number(mae)} {units.force_label}")])
-
-
-def _solver(training: TrainingResult) -> str:
-    outcome = training.outcome
-    jitter = f", jitter {outcome.jitter:.1e}" if outcome.jitter else ""
-    return f"{outcome.solver}, relative residual {outcome.relative_residual:.1e}{jitter}"
-
-
-def _stages(training: TrainingResult) -> str:
-    times = training.timings
-    stages = {
-        "symmetry": times.symmetry,
-        "choice": times.choice,
-        "assembly": times.assembly,
-        "factorization": times.factorization,
-        "solution": times.solve,
-    }
-    return ", ".join(f"{name} {duration(value)}" for name, value in stages.items() if value > 0.05)
-
-
-def _figures(
-    force_field: ForceField,
-    training: TrainingResult,
-    parts: Split,
-    errors: ErrorReport | None,
-    target: Path,
-    units: Units,
-) -> Mapping[str, Any]:
-    valid_mae = training.valid_force_mae
-    return {
-        **(error_figures(errors) if errors is not None else {"n_test": 0}),
-        "units": {"energy": units.energy_label, "force": units.force_label},
-        "model": target,
-        **model_figures(force_field),
-        "n_valid": 0 if parts.valid is None else len(parts.valid),
-        "valid_force_mae": None if valid_mae is None else valid_mae / units.force_factor,
-        "sampling": parts.strategy,
-        "seed": parts.seed,
-        "choice": training.choice.reason,
-        "n_trials": len(training.choice.trials),
-        "at_edge": training.choice.at_edge,
-        "relative_residual": training.outcome.relative_residual,
-        "jitter": training.outcome.jitter,
-        "timings": dataclasses.asdict(training.timings),
-        "notices": [*parts.notices, *training.notices],
-    }
 
 
 def _next_steps(target: Path, data: Path, external: Dataset | None) -> list[str]:

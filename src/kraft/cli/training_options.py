@@ -8,7 +8,6 @@ from typing import Annotated, Literal, TypedDict
 
 from cyclopts import Group, Parameter
 
-from kraft.cli.options import parse_memory
 from kraft.core.typing import IntArray
 from kraft.data import Dataset
 from kraft.models.selection import Request
@@ -24,7 +23,6 @@ class TrainingKeywords(TypedDict):
     length_scale: float | None
     regularization: float | None
     energy_weight: float
-    max_memory: int | None
 
 
 @Parameter(name="*", group=MODEL_GROUP)
@@ -52,7 +50,7 @@ class SymmetryOptions:
 @Parameter(name="*", group=MODEL_GROUP)
 @dataclass(frozen=True)
 class ModelOptions:
-    """Kernel, its parameters, and the limits of the solver."""
+    """Kernel and its parameters."""
 
     kernel: Annotated[
         Literal["auto", "matern52", "matern72", "gaussian"],
@@ -71,19 +69,11 @@ class ModelOptions:
     energy_weight: Annotated[
         float, Parameter(help="Learn from energies too, with this weight; 0: from forces only.")
     ] = 0.0
-    max_memory: Annotated[
-        str | None, Parameter(help="Memory the solver may use, for example 8GB; what is free.")
-    ] = None
 
     @property
     def request(self) -> Request:
         """What is given, and what is left to be chosen."""
         return Request(self.kernel, self.length_scale, self.regularization)
-
-    @property
-    def memory_limit(self) -> int | None:
-        """Bytes that the solver may use, or None."""
-        return None if self.max_memory is None else parse_memory(self.max_memory)
 
     def keywords(self) -> TrainingKeywords:
         """Return these options as :func:`kraft.train` takes them; OptionError when one is wrong."""
@@ -93,5 +83,4 @@ class ModelOptions:
             "length_scale": request.length_scale,
             "regularization": request.regularization,
             "energy_weight": self.energy_weight,
-            "max_memory": self.memory_limit,
         }

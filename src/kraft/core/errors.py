@@ -41,3 +41,19 @@ class SolverError(KraftError, ArithmeticError):
 
 class SymmetryError(KraftError, ValueError):
     """Permutations that are malformed, do not fit the molecule or do not form a group."""
+
+
+class UnfinishedError(KraftError):
+    """Work that was stopped, from outside or by a limit, before it was done.
+
+    Parameters
+    ----------
+    message
+        What was stopped where, and how to go on.
+    reason
+        ``"interrupted"`` or ``"max_time"``.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason

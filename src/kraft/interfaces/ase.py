@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,11 @@ class KraftCalculator(Calculator):
     device, dtype
         Where and in which precision to compute; by default as the force field is set.
 
+    Warns
+    -----
+    UserWarning
+        When the model is unconverged: its linear system was not solved as well as asked for.
+
     Raises
     ------
     ModelFileError
@@ -71,6 +77,8 @@ class KraftCalculator(Calculator):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         loaded = model if isinstance(model, ForceField) else ForceField.load(model)
+        if loaded.record.caution:
+            warnings.warn(loaded.record.caution, stacklevel=2)
         self.force_field = loaded.to(device=device, dtype=dtype)
         self._order = OrderReference.of(self.force_field) if check_order else None
 

@@ -32,6 +32,7 @@ from kraft.linalg.panels import LowerPanels, panel_entries
 from kraft.models.force_field import check_device
 from kraft.models.labels import Labels
 from kraft.models.objective import KEPT_SYSTEMS, TrainingArrays
+from kraft.models.preparation import MAX_VALID_IN_SEARCH
 from kraft.models.selection import (
     LARGE_SYSTEM,
     SMALL_SYSTEM,
@@ -41,7 +42,6 @@ from kraft.models.selection import (
     Request,
     subset_size,
 )
-from kraft.models.training import MAX_VALID_IN_SEARCH
 from kraft.solvers import DenseCholesky
 from kraft.symmetry import find_permutations
 from kraft.symmetry.group import identity, validate

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from kraft.core.typing import FloatArray, IntArray
-from kraft.descriptors import Descriptor, Features
+from kraft.descriptors import Descriptor
 from kraft.kernels import KernelOperator, radial_kernel
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
+from kraft.models.validation_error import ValidationError
 
 KEPT_SYSTEMS = 4
 """Kernel matrices of as many length scales are kept in a search."""
@@ -150,17 +151,8 @@ class Objective:
         return self._systems[length_scale]
 
     def _validation_error(self, system: _System, solution: Tensor) -> float:
-        positions, reference = self._arrays.valid_positions, self._arrays.valid_forces
-        if positions is None or reference is None:
-            raise AssertionError("no validation geometries")
-        descriptor = self._arrays.descriptor
-        raw = descriptor.evaluate(positions)
-        features = Features((raw.values - system.center) * system.scale, raw.gradients)
-        contracted = system.operator.expansion(solution)(features.values)
-        forces = descriptor.jacobian_transpose_product(
-            features, contracted.gradients * system.scale
-        )
-        return float((self._labels.scale * forces - reference).abs().mean())
+        error = ValidationError(self._arrays, system.operator, system.scale, system.center)
+        return error(solution)
 
     def _leave_one_out_error(
         self, system: _System, factor: PanelCholesky, solution: Tensor

@@ -18,7 +18,10 @@ from kraft.symmetry.orbits import feature_permutations
 class Record:
     """Where a model comes from: kept in the model file, shown by the command line.
 
-    Indices are those of the source file; fingerprints identify its content.
+    Indices are those of the source file; fingerprints identify its content. ``converged`` is
+    False for ever when the linear system was not solved as well as asked for; ``status``,
+    ``iterations``, ``preconditioner``, ``rank`` and ``tolerance`` tell how it was solved (see
+    :class:`kraft.solvers.SolveOutcome`; ``tolerance`` is None with a direct solver).
     """
 
     name: str = ""
@@ -35,6 +38,25 @@ class Record:
     energy_offset_scatter: float | None = None
     valid_force_mae: float | None = None
     choice: str = ""
+    converged: bool = True
+    status: str = ""
+    iterations: int = 0
+    preconditioner: str = ""
+    rank: int = 0
+    tolerance: float | None = None
+
+    @property
+    def caution(self) -> str:
+        """What a user of an unconverged model must know; empty for a converged one."""
+        if self.converged:
+            return ""
+        residual = "unknown" if self.relative_residual is None else f"{self.relative_residual:.1e}"
+        asked = "" if self.tolerance is None else f", {self.tolerance:.0e} was asked for"
+        return (
+            f"This model is unconverged: its linear system was solved to a relative residual of "
+            f"{residual} only{asked} ({self.status or 'unknown'} after {self.iterations} "
+            "iterations). Its errors may be larger than the data allow; train it to the end."
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,39 @@ from __future__ import annotations
 import numpy as np
 
 from kraft.data.dataset import Dataset
+from kraft.models.model_making import Made
 from kraft.models.selection import Choice
+
+PAPERS_REGULARIZATION = 1e-10
+FAR_ABOVE = 100.0
+"""Factor over the regularization of the papers from which on a choice is worth a remark."""
+
+
+def training_notices(
+    training: Dataset, made: Made, choice: Choice, rounding_error: float
+) -> tuple[str, ...]:
+    """Return everything about a training that a person should read."""
+    caution = made.parameters.record.caution
+    return (
+        training.notices
+        + made.notices
+        + ((caution,) if caution else ())
+        + edge_notices(choice)
+        + conditioning_notices(choice)
+        + rounding_notices(rounding_error, training, made.valid_force_mae)
+    )
+
+
+def conditioning_notices(choice: Choice) -> tuple[str, ...]:
+    """Tell when the data prefer a regularization far above that of the papers."""
+    factor = choice.regularization / PAPERS_REGULARIZATION
+    if choice.criterion == "given" or factor < FAR_ABOVE:
+        return ()
+    return (
+        f"The regularization chosen, {choice.regularization:.1g}, is {factor:,.0f} times that of "
+        "the papers (1e-10): the linear system is conditioned better by as much, and an iterative "
+        "solution takes fewer steps.",
+    )
 
 
 def edge_notices(choice: Choice) -> tuple[str, ...]:

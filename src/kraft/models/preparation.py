@@ -1,0 +1,120 @@
+"""From datasets to the tensors that a training works on: checks, symmetries, weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from kraft.core.errors import DataError, OptionError
+from kraft.core.progress import Progress
+from kraft.core.typing import FloatArray, IntArray
+from kraft.data.checks import Report, check
+from kraft.data.dataset import Dataset
+from kraft.descriptors import InverseDistances
+from kraft.models.labels import Labels
+from kraft.models.objective import TrainingArrays
+from kraft.symmetry import SymmetryResult, find_permutations
+from kraft.symmetry.group import identity, validate
+from kraft.symmetry.orbits import feature_orbits, feature_permutations
+
+MAX_VALID_IN_SEARCH = 200
+"""Validation geometries that a search for hyper-parameters, and a solver, looks at."""
+
+
+def checked(training: Dataset, validation: Dataset | None) -> Report:
+    """Return the findings on the training data.
+
+    Raises
+    ------
+    DataError
+        When the data cannot be trained on, or training and validation do not belong together.
+    """
+    report = check(training)
+    report.raise_if_fatal()
+    if validation is None:
+        return report
+    check(validation).raise_if_fatal()
+    if not np.array_equal(training.atomic_numbers, validation.atomic_numbers):
+        raise DataError(
+            f"The validation set is {validation.formula}, the training set {training.formula} (or "
+            "the atoms are in another order). Expected the same molecule with the same atom order."
+        )
+    return report
+
+
+def permutation_group(
+    training: Dataset,
+    permutations: Literal["auto"] | ArrayLike | None,
+    max_permutations: int | None,
+    seed: int,
+    progress: Progress,
+) -> tuple[IntArray, SymmetryResult | None]:
+    """Return the ``(S, N)`` permutations to use, and how they were found (None when given)."""
+    if permutations is None:
+        return identity(training.n_atoms)[None], None
+    if not isinstance(permutations, str):
+        return validate(permutations, training.atomic_numbers), None
+    if permutations != "auto":
+        raise OptionError(
+            f"Unknown permutations {permutations!r}: give 'auto', None or an (S, N) array."
+        )
+    found = find_permutations(
+        training.positions,
+        training.atomic_numbers,
+        cell=training.cell,
+        max_permutations=max_permutations,
+        seed=seed,
+        progress=progress,
+    )
+    return found.permutations, found
+
+
+def training_arrays(
+    training: Dataset,
+    validation: Dataset | None,
+    group: IntArray,
+    feature_weights: ArrayLike | None,
+    energy_weight: float,
+    device: str,
+) -> TrainingArrays:
+    """Return the tensors of training and (some) validation geometries on a device."""
+    cell = None if training.cell is None else torch.tensor(training.cell, device=device)
+    descriptor = InverseDistances(training.n_atoms, cell=cell, device=device)
+    valid_positions = valid_forces = None
+    if validation is not None:
+        some = slice(0, MAX_VALID_IN_SEARCH)
+        valid_positions = torch.tensor(validation.positions[some], device=device)
+        valid_forces = torch.tensor(validation.forces[some], device=device)
+    return TrainingArrays(
+        descriptor=descriptor,
+        positions=torch.tensor(training.positions, device=device),
+        labels=Labels.from_dataset(training, energy_weight),
+        feature_permutations=feature_permutations(group),
+        feature_weights=_checked_weights(feature_weights, group, descriptor.n_features),
+        valid_positions=valid_positions,
+        valid_forces=valid_forces,
+    )
+
+
+def _checked_weights(
+    feature_weights: ArrayLike | None, group: IntArray, n_features: int
+) -> FloatArray:
+    if feature_weights is None:
+        return np.ones(n_features)
+    weights = np.array(feature_weights, dtype=np.float64)
+    usable = np.isfinite(weights).all() and (weights >= 0.0).all() and weights.any()
+    if weights.shape != (n_features,) or not usable:
+        raise OptionError(
+            f"Feature weights must be {n_features} non-negative numbers, one a pair of atoms, not "
+            f"all zero; got shape {weights.shape}."
+        )
+    for orbit in feature_orbits(group):
+        if np.ptp(weights[orbit]) > 1e-12 * weights.max():
+            raise OptionError(
+                "Feature weights must be equal on equivalent pairs of atoms, but those of features "
+                f"{orbit.tolist()} differ. Average them over the orbits of the permutations."
+            )
+    return weights

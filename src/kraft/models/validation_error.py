@@ -1,0 +1,53 @@
+"""The force error on validation geometries, straight from the coefficients of a linear system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kraft.descriptors import Features
+from kraft.kernels import KernelOperator
+
+if TYPE_CHECKING:
+    from kraft.models.objective import TrainingArrays
+
+
+class ValidationError:
+    """Mean absolute force error in eV/Å as a function of the coefficients.
+
+    On the CPU the work is done by NumPy, as the solver's is, so that the thread pools of NumPy and
+    torch do not disturb each other.
+
+    Parameters
+    ----------
+    arrays
+        With validation geometries.
+    operator, scale, center
+        The system, the feature scale and the feature center, from
+        :meth:`kraft.models.objective.TrainingArrays.operator`.
+    """
+
+    def __init__(
+        self, arrays: TrainingArrays, operator: KernelOperator, scale: Tensor, center: Tensor
+    ) -> None:
+        positions, reference = arrays.valid_positions, arrays.valid_forces
+        if positions is None or reference is None:
+            raise AssertionError("no validation geometries")
+        raw = arrays.descriptor.evaluate(positions)
+        self._features = Features((raw.values - center) * scale, raw.gradients)
+        self._descriptor = arrays.descriptor
+        self._operator = operator
+        self._reference = reference
+        self._scale = scale
+        self._factor = arrays.labels.scale
+
+    def __call__(self, coefficients: Tensor) -> float:
+        """Return the error of ``(n,)`` coefficients."""
+        values = self._features.values
+        on_cpu = values.device.type == "cpu"
+        contracted = self._operator.expansion(coefficients)(values.numpy() if on_cpu else values)
+        gradients = torch.as_tensor(contracted.gradients) * self._scale
+        forces = self._descriptor.jacobian_transpose_product(self._features, gradients)
+        return float((self._factor * forces - self._reference).abs().mean())
