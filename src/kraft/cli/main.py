@@ -15,6 +15,7 @@ from kraft.cli.estimate import estimate
 from kraft.cli.info import info
 from kraft.cli.outputs import written_files
 from kraft.cli.predict import predict
+from kraft.cli.study import study
 from kraft.cli.test import test
 from kraft.cli.train import train
 from kraft.version import __version__
@@ -28,7 +29,7 @@ Start with `kraft demo`, then `kraft info DATA` and `kraft train DATA --n-train 
 """
 
 app = App(name="kraft", help=_HELP, version=__version__, help_format="plaintext")
-for _command in (demo, info, convert, train, test, predict, estimate):
+for _command in (demo, info, convert, train, test, predict, estimate, study):
     app.command(_command)
 
 

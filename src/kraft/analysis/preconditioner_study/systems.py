@@ -144,6 +144,7 @@ def study_system(
     length_scale: float = 10.0,
     regularization: float = 1e-10,
     permutations: Literal["auto"] | IntArray | None = "auto",
+    max_permutations: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> StudySystem:
@@ -158,12 +159,14 @@ def study_system(
     permutations
         ``"auto"`` searches the symmetries in the training geometries, None uses none, or a group
         ``(S, N)``, the identity first.
+    max_permutations
+        Upper bound on those found.
     seed
         Of the search for symmetries.
     progress
         Told about the search.
     """
-    group = _group(dataset, permutations, seed, progress)
+    group = _group(dataset, permutations, max_permutations, seed, progress)
     cell = None if dataset.cell is None else torch.tensor(dataset.cell)
     descriptor = InverseDistances(dataset.n_atoms, cell=cell, device="cpu")
     arrays = TrainingArrays(
@@ -193,6 +196,7 @@ def study_system(
 def _group(
     dataset: Dataset,
     permutations: Literal["auto"] | IntArray | None,
+    max_permutations: int | None,
     seed: int,
     progress: Progress,
 ) -> IntArray:
@@ -201,7 +205,12 @@ def _group(
     if not isinstance(permutations, str):
         return validate(permutations, dataset.atomic_numbers)
     found = find_permutations(
-        dataset.positions, dataset.atomic_numbers, cell=dataset.cell, seed=seed, progress=progress
+        dataset.positions,
+        dataset.atomic_numbers,
+        cell=dataset.cell,
+        max_permutations=max_permutations,
+        seed=seed,
+        progress=progress,
     )
     return found.permutations
 
