@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kraft.core.typing import AnyArray, FloatArray
-from kraft.linalg.arrays import Array, copy, host, namespace, native_like
+from kraft.linalg.arrays import Array, copy, empty_like, host, namespace, native_like
 
 LARGEST_DRIFT = 0.1
 """A recurrence this far from the true residual, relative to it, loses its direction."""
@@ -85,7 +85,7 @@ class ConjugateGradients:
         sizes = norms(right_hand_side)
         self._sizes = np.where(sizes > 0.0, sizes, 1.0)
         if start is None:
-            solution, residual = 0.0 * right_hand_side, right_hand_side
+            solution, residual = zeros(right_hand_side), right_hand_side
         else:
             solution, residual = start, right_hand_side - columnwise(apply, start)
         self.current = self._begin(solution, residual)
@@ -95,7 +95,7 @@ class ConjugateGradients:
         return Recurrence(
             solution=solution,
             residual=residual,
-            direction=0.0 * residual,
+            direction=residual,
             products=np.ones(len(relative)),
             fresh=np.ones(len(relative), dtype=bool),
             converged=relative <= self.tolerance,
@@ -130,14 +130,19 @@ class ConjugateGradients:
             When the matrix or the preconditioner shows not to be positive definite, or with
             numbers that are not finite; ``current`` stays what it was.
         """
-        old = self.current
+        with np.errstate(all="ignore"):  # what is not finite is noticed
+            self.current = self._stepped(self.current)
+
+    def _stepped(self, old: Recurrence) -> Recurrence:
         active = ~old.converged
         residual = select(old.residual, active)
         z = columnwise(self._precondition, residual)
         products = numbers((residual * z).sum(0))
         _require_positive(products, "The preconditioner")
         beta = np.where(old.fresh[active], 0.0, products / old.products[active])
-        direction = z + native_like(beta, z) * select(old.direction, active)
+        direction = z
+        if np.any(beta):
+            direction = z + native_like(beta, z) * select(old.direction, active)
         image = columnwise(self._apply, direction)
         curvature = numbers((direction * image).sum(0))
         _require_positive(curvature, "The matrix")
@@ -148,7 +153,7 @@ class ConjugateGradients:
         relative = norms(residual) / self._sizes[active]
         if not np.all(np.isfinite(relative)):
             raise BreakdownError("The residual is not a finite number")
-        self.current = Recurrence(
+        return Recurrence(
             solution=_put(old.solution, active, solution),
             residual=_put(old.residual, active, residual),
             direction=_put(old.direction, active, direction),
@@ -184,7 +189,8 @@ class ConjugateGradients:
         solution, b = select(old.solution, chosen), select(self._b, chosen)
         residual = b - columnwise(self._apply, solution)
         size = norms(residual)
-        drift = norms(residual - select(old.residual, chosen)) / np.where(size > 0.0, size, 1.0)
+        with np.errstate(all="ignore"):
+            drift = norms(residual - select(old.residual, chosen)) / np.where(size > 0.0, size, 1.0)
         relative = size / self._sizes[chosen]
         energy = -0.5 * numbers((solution * (b + residual)).sum(0))
         self.current = replace(
@@ -203,6 +209,13 @@ def columnwise(function: Callable[[Array], Array], vectors: Array) -> Array:
     if vectors.shape[1] == 1:
         return function(vectors[:, 0]).reshape(-1, 1)
     return function(vectors)
+
+
+def zeros(array: Array) -> Array:
+    """Return zeros of the shape and kind of a native array."""
+    result = empty_like(array, tuple(array.shape))
+    result[...] = 0.0
+    return result
 
 
 def norms(vectors: Array) -> FloatArray:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 HISTORY_INTERVAL = 10
 """Steps between points of the history."""
 
+LARGEST_RESIDUAL = 100.0
+"""Relative residuals beyond this are those of a singular system, whose energy tells nothing."""
+
 
 @dataclass(frozen=True)
 class CheckedIterate:
@@ -147,7 +150,8 @@ class Iteration:
     def _keep_best(self) -> None:
         """Keep the latest iterate unless both its residual and its energy are worse."""
         latest, best = self._latest(), self._best
-        if latest.relative_residual <= best.relative_residual or latest.energy <= best.energy:
+        lower = latest.energy <= best.energy and latest.relative_residual < LARGEST_RESIDUAL
+        if latest.relative_residual <= best.relative_residual or lower:
             self._best = latest
 
     def _tell(self, checked: bool) -> StopReason | None:

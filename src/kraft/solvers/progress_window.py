@@ -18,19 +18,22 @@ class Patience:
         Progress is a best residual, or a geometric mean of the residuals, below this times the one
         of before the window.
     energy_fraction
-        Progress is a gain of this fraction of the energy gained since the last restart.
+        Progress is a gain of this fraction of the energy gained since the last restart ...
+    energy_floor
+        ... that is no less than this fraction of ``|φ|`` either.
     """
 
     least_steps: int
     fraction: float
     residual_factor: float
     energy_fraction: float
+    energy_floor: float
 
 
-EAGER = Patience(least_steps=100, fraction=0.15, residual_factor=0.9, energy_fraction=0.02)
+EAGER = Patience(100, 0.15, residual_factor=0.9, energy_fraction=0.05, energy_floor=0.01)
 """While a stronger preconditioner can be had: slow progress is reason enough to ask for it."""
 
-PATIENT = Patience(least_steps=300, fraction=0.5, residual_factor=0.97, energy_fraction=0.005)
+PATIENT = Patience(300, 0.5, residual_factor=0.97, energy_fraction=0.005, energy_floor=0.0)
 """When it cannot be had: any progress is better than giving up."""
 
 
@@ -76,7 +79,8 @@ class ProgressWindow:
         return not (
             self._best[-1] < factor * self._best[before]
             or self._mean_logarithm(window) < math.log(factor)
-            or gained > patience.energy_fraction * total
+            or gained
+            > max(patience.energy_fraction * total, patience.energy_floor * abs(energies[-1]))
         )
 
     def _mean_logarithm(self, window: int) -> float:
