@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 
 from kraft.core.typing import IntArray
-from kraft.kernels.feature_classes import feature_classes
 from kraft.kernels.geometries import ReducedGeometries
+from kraft.kernels.image_classes import image_classes
 from kraft.kernels.motions import Motions, indices
 from kraft.kernels.radial import RadialKernel
 from kraft.kernels.threads import Threads
@@ -26,7 +26,7 @@ from kraft.linalg.arrays import Array, empty_like, namespace, native, take
 JACOBIAN_ELEMENTS = 200_000
 """Entries of the reduced Jacobians of the rows in one tile."""
 
-TILE_ELEMENTS = 500_000
+TILE_ELEMENTS = 200_000
 """Entries of the largest scratch array of one tile."""
 
 COLUMN_ELEMENTS = 8_000_000
@@ -66,7 +66,7 @@ class KernelColumns:
         self._energy_labels = energy_labels
         self._n_permutations = len(feature_permutations)
         self._classes = []
-        for c in feature_classes(feature_permutations):
+        for c, _, _ in image_classes(feature_permutations):
             members = empty_like(self._values, (self._n_permutations, c.n_actions))
             members[...] = 0.0
             for permutation, action in enumerate(c.action_of_permutation):
