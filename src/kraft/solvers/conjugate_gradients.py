@@ -67,6 +67,12 @@ class ConjugateGradients:
         ``(n, m)`` native; zero when not given.
     tolerance
         Relative residual ``|b - A x| / |b|`` that every column is to meet.
+
+    Attributes
+    ----------
+    gap
+        How far, relative to ``|b|``, the recurrence was from the true residual when it was last
+        recomputed: smaller residuals of the recurrence mean nothing.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class ConjugateGradients:
             solution, residual = zeros(right_hand_side), right_hand_side
         else:
             solution, residual = start, right_hand_side - columnwise(apply, start)
+        self.gap = 0.0
         self.current = self._begin(solution, residual)
 
     def _begin(self, solution: Array, residual: Array) -> Recurrence:
@@ -190,7 +197,9 @@ class ConjugateGradients:
         residual = b - columnwise(self._apply, solution)
         size = norms(residual)
         with np.errstate(all="ignore"):
-            drift = norms(residual - select(old.residual, chosen)) / np.where(size > 0.0, size, 1.0)
+            gap = norms(residual - select(old.residual, chosen))
+            drift = gap / np.where(size > 0.0, size, 1.0)
+        self.gap = float(np.max(gap / self._sizes[chosen]))
         relative = size / self._sizes[chosen]
         energy = -0.5 * numbers((solution * (b + residual)).sum(0))
         self.current = replace(

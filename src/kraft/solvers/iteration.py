@@ -122,7 +122,7 @@ class Iteration:
         checked = self._check()
         if not np.isfinite(cg.relative_residual):
             return self._recover(BreakdownError("The product gave numbers that are not finite"))
-        self._window.add(self.seconds, cg.relative_residual, cg.energy)
+        self._window.add(self.seconds, cg.relative_residual + cg.gap, cg.energy)
         stop = self._tell(checked)
         if cg.converged:
             return "converged"
