@@ -35,6 +35,8 @@ _COLORS = {
 _MARKERS = "osD^vP*X<>h"
 _SERIES_COLORS = ("#1f5fa8", "#d1382c", "#2e8b57", "#d97a1f", "#8e44ad", "#17849c", "#b03a75")
 _PANEL_WIDTH, _PANEL_HEIGHT, _MOST_COLUMNS = 4.3, 3.5, 3
+_LEGEND_WIDTH = 2.7
+_ONE_PANEL_WIDTH = 6.0
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ class TimePanel:
 def iterations_figure(panels: Sequence[IterationPanel], *, title: str = "") -> Figure:
     """Draw iterations against rank (paper 004, figures 5 and 10).
 
-    Open symbols with an arrow did not converge; dashed lines have blocks as remainder; methods
-    without columns are horizontal lines.
+    Open symbols with an arrow did not converge. Dashed lines have blocks of one geometry as
+    remainder, dotted ones larger blocks. Methods without columns are horizontal lines.
     """
     figure, axes = _figure(len(panels), title)
     series = list(dict.fromkeys(count.candidate.series for p in panels for count in p.counts))
@@ -244,7 +246,8 @@ def _figure(n_panels: int, title: str) -> tuple[Any, list[Any]]:
     if n_panels == 4:
         n_columns = 2
     n_rows = max(1, -(-n_panels // n_columns))
-    size = (_PANEL_WIDTH * n_columns, _PANEL_HEIGHT * n_rows + 0.9)
+    width = _ONE_PANEL_WIDTH if n_panels == 1 else _PANEL_WIDTH * n_columns
+    size = (width, _PANEL_HEIGHT * n_rows + 0.9)
     figure: Any = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     if title:
@@ -261,13 +264,20 @@ def _figure(n_panels: int, title: str) -> tuple[Any, list[Any]]:
 
 
 def _logarithmic(axis: Any) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter
 
     axis.set(xscale="log", yscale="log")
     axis.grid(which="major", color=_LIGHT, linewidth=0.8)
+    axis.tick_params(which="minor", labelsize=7.5, labelcolor=_GRAY)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        side.set_minor_formatter(NullFormatter())
+        side.set_minor_formatter(FuncFormatter(_minor_label))
+
+
+def _minor_label(value: float, _: object = None) -> str:
+    """Label only the minor ticks 2 and 5 of a decade."""
+    leading = value / 10.0 ** np.floor(np.log10(value))
+    return f"{value:g}" if round(float(leading), 6) in (2.0, 5.0) else ""
 
 
 def _draw_counts(axis: Any, name: str, counts: Sequence[IterationCount], n_labels: int) -> None:
@@ -311,7 +321,7 @@ def _legend(figure: Any, axes: Sequence[Any]) -> None:
             entries.values(),
             entries.keys(),
             loc="outside lower center",
-            ncols=min(4, len(entries)),
+            ncols=max(1, min(len(entries), int(figure.get_figwidth() / _LEGEND_WIDTH))),
             frameon=False,
             fontsize=9,
         )
@@ -322,4 +332,7 @@ def _color(series: str) -> str:
 
 
 def _line(series: str) -> str:
-    return "--" if series.endswith("blocks") and " + " in series else "-"
+    remainder = series.partition(" + ")[2]
+    if not remainder:
+        return "-"
+    return ":" if ":" in remainder else "--"

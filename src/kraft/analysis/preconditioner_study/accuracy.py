@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,29 +122,34 @@ def solve(
 def compare_solutions(
     system: StudySystem,
     test: Dataset,
-    iterative: IterativeSolver,
+    iterative: Sequence[IterativeSolver],
     dense: DenseCholesky = DenseCholesky(),  # noqa: B008
     progress: Progress = silent,
-) -> Comparison:
-    """Solve one system in both ways and compare the errors on a test set.
+) -> tuple[Comparison, ...]:
+    """Solve one system densely and by iterative solvers; compare the errors on a test set.
 
     Raises
     ------
     MemoryLimitError
         When the dense system does not fit.
     """
-    reference, exact = solve(system, dense, progress=progress)
-    coefficients, approximate = solve(system, iterative, progress=progress)
-    expected = system.predict(reference, test.positions)
-    forces = system.predict(coefficients, test.positions)
-    return Comparison(
-        dense=exact,
-        iterative=approximate,
-        dense_force_mae=float(np.abs(expected - test.forces).mean()),
-        iterative_force_mae=float(np.abs(forces - test.forces).mean()),
-        rms_difference=float(np.sqrt(np.square(forces - expected).mean())),
-        n_test=len(test),
-    )
+    coefficients, exact = solve(system, dense, progress=progress)
+    expected = system.predict(coefficients, test.positions)
+    comparisons = []
+    for solver in iterative:
+        coefficients, approximate = solve(system, solver, progress=progress)
+        forces = system.predict(coefficients, test.positions)
+        comparisons.append(
+            Comparison(
+                dense=exact,
+                iterative=approximate,
+                dense_force_mae=float(np.abs(expected - test.forces).mean()),
+                iterative_force_mae=float(np.abs(forces - test.forces).mean()),
+                rms_difference=float(np.sqrt(np.square(forces - expected).mean())),
+                n_test=len(test),
+            )
+        )
+    return tuple(comparisons)
 
 
 def _solution(outcome: SolveOutcome, seconds: float, peak: int | None) -> Solution:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kraft.core.errors import OptionError
 from kraft.core.progress import Progress, silent
 from kraft.core.random import generator
 from kraft.linalg.operators import SymmetricOperator
 from kraft.solvers.preconditioners import METHODS, Preconditioner, preconditioner_method
+from kraft.solvers.preconditioners.dense_study import Spectrum
 from kraft.solvers.preconditioners.low_rank import RemainderName
 
 WITHOUT_RANK = ("none", "jacobi", "atomic-blocks")
@@ -18,6 +19,9 @@ WITHOUT_RANK = ("none", "jacobi", "atomic-blocks")
 
 SHIFT_ONLY = ("rank-leverage", "svd")
 """Methods of the papers' study that are bounds or checks: with the papers' remainder only."""
+
+FROM_EIGENVECTORS = ("rank-leverage", "svd")
+"""Methods that need the leading eigenvectors."""
 
 FROM_ALL_ENTRIES = ("rank-leverage", "svd", "atomic-blocks")
 """Methods that need the whole matrix, so are built from the stored one."""
@@ -120,6 +124,7 @@ def build(
     operator: SymmetricOperator,
     regularization: float,
     *,
+    spectrum: Spectrum | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Built:
@@ -131,6 +136,8 @@ def build(
         Which one.
     operator, regularization
         ``K`` and ``λ``.
+    spectrum
+        Eigenvectors for the methods that need them, where they are known already.
     seed
         Of the choice of columns; equal for all ranks of a method.
     progress
@@ -142,6 +149,8 @@ def build(
         remainder=remainder,
         block_geometries=max(candidate.block_geometries, 1),
     )
+    if candidate.method in FROM_EIGENVECTORS and spectrum is not None:
+        method = replace(method, spectrum=spectrum)  # type: ignore[type-var]
     rng = generator(seed, f"study/{candidate.method}")
     started = time.perf_counter()
     made = method.build(operator, regularization, candidate.rank, rng=rng, progress=progress)

@@ -9,10 +9,12 @@ import numpy as np
 
 from kraft.analysis.preconditioner_study.candidates import (
     FROM_ALL_ENTRIES,
+    FROM_EIGENVECTORS,
     Built,
     Candidate,
     build,
 )
+from kraft.analysis.preconditioner_study.eigenvectors import leading_eigenvectors
 from kraft.analysis.preconditioner_study.iterations import (
     GROUP_MEMORY,
     Budget,
@@ -26,6 +28,7 @@ from kraft.analysis.preconditioner_study.spectra import Factor, Spectrum
 from kraft.analysis.preconditioner_study.systems import StoredKernel, StudySystem
 from kraft.core.progress import Progress, silent
 from kraft.core.random import generator
+from kraft.solvers.preconditioners.dense_study import Spectrum as Eigenvectors
 
 _DIGITS = 5
 _MORE_EIGENVALUES = 100
@@ -68,11 +71,14 @@ class Study:
         self._progress = progress
         self._stored: StoredKernel | None = None
         self._factor: Factor | None = None
+        self._leading: Eigenvectors | None = None
+        self._most_eigenvectors = 0
         self._prefix = f"{system.molecule}/{system.n_labels}/{system.fingerprint}/seed{seed}"
 
     def iterations(self, chosen: Sequence[Candidate], budget: Budget) -> tuple[IterationCount, ...]:
         """Return the iterations to convergence with every candidate (paper 004, figure 5)."""
         missing = [candidate for candidate in chosen if not self._counted(candidate, budget)]
+        self._expect(missing)
         if missing:
             product = self._matrix().product()
             for count in measure_iterations(
@@ -94,6 +100,7 @@ class Study:
         self, chosen: Sequence[Candidate], *, n_largest: int = 150
     ) -> dict[Candidate, Spectrum]:
         """Return the largest eigenvalues of ``P⁻¹ K_λ`` for every candidate (004, figure 4)."""
+        self._expect(chosen)
         for number, candidate in enumerate(chosen):
             self._progress("spectra", number, len(chosen))
             key = self._spectrum_key(candidate, n_largest)
@@ -144,12 +151,31 @@ class Study:
 
     def release(self) -> None:
         """Give the memory of the matrix back; it is made again when needed."""
-        self._stored = self._factor = None
+        self._stored = self._factor = self._leading = None
+
+    def _expect(self, chosen: Sequence[Candidate]) -> None:
+        ranks = [each.rank for each in chosen if each.method in FROM_EIGENVECTORS]
+        self._most_eigenvectors = max(ranks, default=0)
 
     def _build(self, candidate: Candidate) -> Built:
         whole = candidate.method in FROM_ALL_ENTRIES
         operator = self._matrix() if whole else self.system.operator
-        return build(candidate, operator, self.system.regularization, seed=self._seed)
+        needed = candidate.method in FROM_EIGENVECTORS
+        return build(
+            candidate,
+            operator,
+            self.system.regularization,
+            spectrum=self._eigenvectors(candidate.rank) if needed else None,
+            seed=self._seed,
+        )
+
+    def _eigenvectors(self, rank: int) -> Eigenvectors:
+        """Return the leading eigenvectors, computed once for the largest rank of the study."""
+        wanted = min(max(rank, self._most_eigenvectors), self.system.size)
+        if self._leading is None or len(self._leading.values) < wanted:
+            rng = generator(self._seed, "study/eigenvectors")
+            self._leading = leading_eigenvectors(self._matrix(), wanted, rng)
+        return self._leading
 
     def _matrix(self) -> StoredKernel:
         if self._stored is None:
