@@ -43,6 +43,21 @@ def test_solves_like_a_dense_solver(columns, dtype, device):
     assert host(cg.current.solution).dtype == host(b).dtype
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_tensors_and_arrays_take_the_same_course(columns):
+    """What runs on a GPU is the same code on tensors."""
+    matrix, b = positive_matrix(60, condition=1e3), vectors(60, columns)
+    b[:, 0] *= 1e-3 * np.arange(60)
+    on_arrays = make(matrix, b, tolerance=1e-8)
+    on_tensors = ConjugateGradients(lambda v: matrix @ v, identity, torch.tensor(b), tolerance=1e-8)
+    run(on_arrays)
+    run(on_tensors)
+    assert isinstance(on_tensors.current.solution, torch.Tensor)
+    np.testing.assert_allclose(
+        host(on_tensors.current.solution), on_arrays.current.solution, rtol=1e-5, atol=1e-6
+    )
+
+
 def test_exact_preconditioner_needs_one_step():
     matrix = positive_matrix(40, condition=1e8)
     inverse = np.linalg.inv(matrix.numpy())
