@@ -66,6 +66,10 @@ class Page:
         if self._store.exists() and not quick:
             self._rows = json.loads(self._store.read_text(encoding="utf-8"))
 
+    def has(self, key: str) -> bool:
+        """Tell whether a case has figures."""
+        return key in self._rows
+
     def add(self, key: str, figures: Figures) -> None:
         """Keep the figures of one case, in place of older ones."""
         command = " ".join(["python", *map(shlex.quote, _relative(sys.argv))])
