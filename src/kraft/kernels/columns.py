@@ -29,6 +29,9 @@ JACOBIAN_ELEMENTS = 200_000
 TILE_ELEMENTS = 200_000
 """Entries of the largest scratch array of one tile."""
 
+MIN_ROWS, MIN_COLUMNS = 4, 48
+"""Geometries and columns of one tile at least: its products would be slow with fewer."""
+
 COLUMN_ELEMENTS = 8_000_000
 """Permuted features of the columns made at once."""
 
@@ -91,9 +94,9 @@ class KernelColumns:
         r = self._motions.n_motions
         block = r + int(self._energy_labels)
         out = empty_like(self._values, (len(chosen), n_geometries, block))
-        rows = max(1, JACOBIAN_ELEMENTS // (n_features * r))
+        rows = max(MIN_ROWS, JACOBIAN_ELEMENTS // (n_features * r))
         width = n_features + r + 5 * self._n_permutations
-        columns = max(1, TILE_ELEMENTS // (rows * width))
+        columns = max(MIN_COLUMNS, TILE_ELEMENTS // (rows * width))
         moved = 2 * sum(len(c.actions) for c in self._classes)
         group = columns * max(1, COLUMN_ELEMENTS // (moved * columns))
         for begin in range(0, len(chosen), group):
