@@ -72,6 +72,11 @@ class RunControl:
         if self.checkpoint is not None:
             write_state(state, self.checkpoint)
 
+    def discard(self) -> None:
+        """Remove the state: there is nothing to go on from."""
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+
     def limited(self, progress: Progress) -> Progress:
         """Return a progress that raises :class:`UnfinishedError` when the time is up."""
         if self.deadline is None:

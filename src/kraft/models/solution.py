@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from kraft.core.errors import SolverError
+from kraft.core.errors import MemoryLimitError, SolverError
 from kraft.core.progress import Progress
 from kraft.kernels import KernelOperator
 from kraft.linalg.operators import SymmetricOperator
@@ -105,14 +106,26 @@ def solve(
         plan = plan_solution(system.operator, options, progress=control.limited(progress))
         state = replace(state, plan=plan)
     control.save(state)
-    if plan.solver == "dense":
+    if plan.solver == "iterative":
+        outcome = _iterate(system, state, plan, options, control, progress)
+        _require_good(outcome, options, control)
+        return Solution(plan, outcome, options.tolerance)
+    with _discarding(state, control):
         prepared = DenseCholesky(options.max_memory).prepare(
             system.operator, system.regularization, control.limited(progress)
         )
         return Solution(plan, prepared.solve(system.labels), None)
-    outcome = _iterate(system, state, plan, options, control, progress)
-    _require_good(outcome, options, control)
-    return Solution(plan, outcome, options.tolerance)
+
+
+@contextmanager
+def _discarding(state: TrainingState, control: RunControl) -> Iterator[None]:
+    """Remove the state when the solver fails before it has an iterate: it would fail again."""
+    try:
+        yield
+    except (MemoryLimitError, SolverError):
+        if state.solver is None:
+            control.discard()
+        raise
 
 
 def _iterate(
@@ -125,9 +138,10 @@ def _iterate(
 ) -> SolveOutcome:
     """Run the iterative solver; however it ends, the last state is saved."""
     solver = iterative_solver(plan, options, control.seed)
-    prepared = solver.prepare(
-        system.operator, system.regularization, control.limited(progress), start=state.solver
-    )
+    with _discarding(state, control):
+        prepared = solver.prepare(
+            system.operator, system.regularization, control.limited(progress), start=state.solver
+        )
 
     def save(reached: SolverState) -> None:
         control.save(replace(state, solver=reached))

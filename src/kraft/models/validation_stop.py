@@ -52,6 +52,7 @@ class ValidationWatch:
     share: float
     latest: float | None = None
     _points: list[tuple[int, float]] = field(default_factory=list)
+    _costs: list[float] = field(default_factory=list)
     _not_before: float = 0.0
 
     def look(self, iterate: Iterate) -> bool:
@@ -62,21 +63,24 @@ class ValidationWatch:
         self.latest = self.error(iterate.coefficients())
         iterate.record_validation(self.latest)
         ended = time.perf_counter()
-        self._not_before = ended + (ended - started) * (1.0 / self.share - 1.0)
+        self._costs.append(ended - started)
+        cost = min(self._costs[-3:])  # other work on the machine may prolong any one of them
+        self._not_before = ended + cost * (1.0 / self.share - 1.0)
         self._points.append((iterate.iteration, self.latest))
         return iterate.relative_residual < LARGEST_RESIDUAL and self.stopped_improving()
 
     def stopped_improving(self) -> bool:
         """Tell whether the errors seen so far have stopped improving."""
-        if not self._points:
+        if len(self._points) <= LEAST_EVALUATIONS:
             return False
-        last, first = self._points[-1][0], self._points[0][0]
-        begin = last - max(LEAST_WINDOW, WINDOW * (last - first))
+        first, last = self._points[0][0], self._points[-1][0]
+        begin = min(
+            last - max(LEAST_WINDOW, WINDOW * (last - first)),
+            self._points[-LEAST_EVALUATIONS - 1][0],
+        )
         before = [error for iteration, error in self._points if iteration <= begin]
         recent = [error for iteration, error in self._points if iteration > begin]
-        if not before or len(recent) < LEAST_EVALUATIONS:
-            return False
-        return min(recent) > (1.0 - IMPROVEMENT) * min(before)
+        return bool(before) and min(recent) > (1.0 - IMPROVEMENT) * min(before)
 
     def _far_enough(self, iteration: int) -> bool:
         if not self._points:
