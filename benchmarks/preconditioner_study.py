@@ -163,7 +163,7 @@ class Run:
 
 
 def spectra(run: Run) -> None:
-    """Compute those of aspirin at two sizes (004, figures 4 and 8), malonaldehyde (000, figure 3)."""
+    """Compute spectra of aspirin (004, figures 4 and 8) and malonaldehyde (000, figure 3)."""
     size = run.options.size
     cases = {
         "aspirin": ((0.006, 0.025, 0.10), 10.0, (size, min(size, 3000))),
@@ -267,7 +267,7 @@ def accuracy(run: Run) -> None:
 
 
 def cost(run: Run) -> None:
-    """Measure time and memory against rank for malonaldehyde (000, figure 4), whatever the molecule."""
+    """Measure time and memory against rank (000, figure 4): malonaldehyde, once in a run."""
     if run.molecule != run.options.molecules[0]:
         return
     run.molecule = "malonaldehyde"

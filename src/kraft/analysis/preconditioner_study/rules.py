@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kraft.core.errors import OptionError
 from kraft.solvers.rank_rule import RankRule, fit_rank_rule
 
 PAPER_RULES: Mapping[str, RankRule] = {
@@ -68,15 +69,20 @@ class Prediction:
 
 
 def fit_rule(points: Sequence[RulePoint], n_labels: int) -> RankRule | None:
-    """Return the rule that the converged points follow, None for fewer than two ranks."""
-    ranks = sorted({point.rank for point in points})
-    if len(ranks) < 2:
+    """Return the rule that the converged points follow.
+
+    None for fewer than two ranks, and where more columns do not mean fewer iterations.
+    """
+    if len({point.rank for point in points}) < 2:
         return None
-    return fit_rank_rule(
-        np.array([point.rank for point in points]),
-        np.array([point.iterations for point in points]),
-        n_labels,
-    )
+    try:
+        return fit_rank_rule(
+            np.array([point.rank for point in points]),
+            np.array([point.iterations for point in points]),
+            n_labels,
+        )
+    except OptionError:
+        return None
 
 
 def best_point(points: Sequence[RulePoint]) -> RulePoint:

@@ -115,7 +115,7 @@ class StudySystem:
         descriptor = self.operator.geometries.descriptor
         parts = []
         for start in range(0, len(positions), _PREDICTED_AT_ONCE):
-            some = torch.as_tensor(positions[start : start + _PREDICTED_AT_ONCE])
+            some = torch.tensor(positions[start : start + _PREDICTED_AT_ONCE])
             raw = descriptor.evaluate(some.to(self.operator.device))
             features = Features((raw.values - self.feature_center) * self.feature_scale, raw[1])
             gradients = expansion(features.values).gradients * self.feature_scale
