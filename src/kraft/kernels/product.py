@@ -84,7 +84,8 @@ class KernelProduct:
     Attributes
     ----------
     memory
-        Bytes of radial factors and permuted features that are kept.
+        Bytes of radial factors that are kept; permuted features, ``M Σ_c S_c D_c`` numbers, and the
+        scratch of each thread come on top.
     """
 
     def __init__(
