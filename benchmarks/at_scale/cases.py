@@ -103,10 +103,10 @@ CASES: dict[str, Case] = {
     "aspirin-1000-sgdml-settings": replace(_ASPIRIN_1000, settings=PAPER),
     "aspirin-1000-against-sgdml": replace(_ASPIRIN_1000, kind="iteration", settings=PAPER),
     "iterations-aspirin-100": replace(
-        _ASPIRIN_1000, kind="counts", n_train=100, settings=PAPER, peer_memory=0.25
+        _ASPIRIN_1000, kind="counts", n_train=100, settings=PAPER, peer_memory=0.12
     ),
     "iterations-aspirin-200": replace(
-        _ASPIRIN_1000, kind="counts", n_train=200, settings=PAPER, peer_memory=1.0
+        _ASPIRIN_1000, kind="counts", n_train=200, settings=PAPER, peer_memory=0.35
     ),
     "ethanol-900": Case(
         "training",

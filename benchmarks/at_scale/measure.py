@@ -146,7 +146,7 @@ def _peer_probes(asked: dict[str, Any], limits: Limits) -> list[Figures]:
                 "test_indices": [],
                 "torch_operator": torch_operator,
                 "points": 1,
-                "iterations": 5,
+                "iterations": 3,
                 "seconds": 5.0 if limits.quick else 60.0,
             },
             threads=threads,
