@@ -28,6 +28,7 @@ def subtract_product_(target: Array, coefficients: Array, rows: Array) -> None:
     if isinstance(target, Tensor):
         target.addmm_(coefficients.T, rows, alpha=-1.0)
         return
+    _require_contiguous(target)
     (gemm,) = get_blas_funcs(("gemm",), (target,))
     gemm(-1.0, rows.T, np.asfortranarray(coefficients), beta=1.0, c=target.T, overwrite_c=1)
 
@@ -39,6 +40,7 @@ def divide_(rows: Array, upper: Array) -> None:
     if isinstance(rows, Tensor):
         torch.linalg.solve_triangular(upper.T, rows, upper=False, out=rows)
         return
+    _require_contiguous(rows)
     (trsm,) = get_blas_funcs(("trsm",), (rows,))
     trsm(1.0, np.asfortranarray(upper), rows.T, side=1, lower=0, overwrite_b=1)
 
@@ -53,8 +55,15 @@ def multiply_(rows: Array, upper: Array) -> None:
             part = rows[:, start : start + width]
             part.copy_(upper.T @ part)
         return
+    _require_contiguous(rows)
     (trmm,) = get_blas_funcs(("trmm",), (rows,))
     trmm(1.0, np.asfortranarray(upper), rows.T, side=1, lower=0, overwrite_b=1)
+
+
+def _require_contiguous(rows: AnyArray) -> None:
+    """Raise ``ValueError`` where the libraries would work on a copy and change nothing."""
+    if not rows.flags.c_contiguous:
+        raise ValueError("rows that are changed in place must be contiguous")
 
 
 def squared_columns(rows: Array) -> Array:
