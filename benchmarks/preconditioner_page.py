@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,6 @@ from kraft.analysis.preconditioner_study.rules import (
     fit_rule,
 )
 from kraft.analysis.preconditioner_study.spectra import Spectrum
-from kraft.reports.figures import save_figure
 from kraft.reports.study_figures import (
     IterationPanel,
     RuleSeries,
@@ -41,7 +42,8 @@ from kraft.solvers.rank_rule import RankRule
 
 Rows = dict[str, dict[str, Any]]
 
-COLORS = 64
+COLORS = 128
+DPI = 100
 KCAL = kraft.Units("kcal/mol")
 PAPER_DIFFERENCE = 0.00012  # kcal/mol/Å, the largest of paper 004's Table II
 PAPER_SPEEDUP = {"ethanol": 3.6, "uracil": 5.0, "toluene": 3.6, "aspirin": 1.4, "catcher": 1.0}
@@ -85,7 +87,8 @@ def render(rows: Rows, notes: str, output: Path) -> None:
         }
         if not some:
             continue
-        parts += [f"## {title}", *make(some, output.parent)]
+        prose, *rest = make(some, output.parent)
+        parts += [f"## {title}", textwrap.fill(prose, 100), *rest]
         if explained.get(section):
             parts += [explained[section]]
     parts += ["## How these figures were made", _colophon(rows)]
@@ -320,9 +323,9 @@ def _system(row: dict[str, Any]) -> str:
 
 def _save(figure: Any, path: Path) -> None:
     """Save a figure with few colors, so that the file is small."""
-    save_figure(figure, path)
-    with Image.open(path) as image:
-        small = image.convert("RGB").quantize(COLORS)
+    with io.BytesIO() as buffer:
+        figure.savefig(buffer, format="png", dpi=DPI)
+        small = Image.open(buffer).convert("RGB").quantize(COLORS, Image.Quantize.MAXCOVERAGE)
     small.save(path, optimize=True)
 
 

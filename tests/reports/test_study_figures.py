@@ -66,7 +66,7 @@ def test_iterations_against_shares_of_the_columns():
     hollow = [each for each in axes.lines if each.get_markerfacecolor() == "white"]
     assert [tuple(each.get_ydata()) for each in hollow] == [(900,)]
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["uniform", "uniform + blocks", "jacobi (not converged)", "10 % of n"]
+    assert texts == ["uniform", "uniform + blocks", "jacobi: > 900", "10 % of n"]
     assert "% of $n$" in axes.get_xlabel()
 
 

@@ -32,6 +32,12 @@ _COLORS = {
     "atomic-blocks": "#b03a75",
     "none": "#b9c0c6",
 }
+_RULE_COLORS = {
+    "default": "#1f5fa8",
+    "specific": "#d1382c",
+    "paper": "#2e8b57",
+    "1 %": "#8e44ad",
+}
 _MARKERS = "osD^vP*X<>h"
 _SERIES_COLORS = ("#1f5fa8", "#d1382c", "#2e8b57", "#d97a1f", "#8e44ad", "#17849c", "#b03a75")
 _PANEL_WIDTH, _PANEL_HEIGHT, _MOST_COLUMNS = 4.3, 3.5, 3
@@ -140,7 +146,7 @@ def spectra_figure(panels: Sequence[SpectrumPanel], *, title: str = "") -> Figur
     """Draw the largest eigenvalues of ``P⁻¹ K_λ`` (paper 004, figures 4 and 8)."""
     figure, axes = _figure(len(panels), title)
     for axis, panel in zip(axes, panels, strict=True):
-        axis.set_yscale("log")
+        axis.set(xscale="log", yscale="log")
         axis.grid(color=_LIGHT, linewidth=0.6)
         for name, spectrum in panel.spectra.items():
             axis.plot(
@@ -167,7 +173,8 @@ def rule_figure(panels: Mapping[str, Sequence[RuleSeries]], *, title: str = "") 
             color = _SERIES_COLORS[number % len(_SERIES_COLORS)]
             ranks = np.array([point.rank for point in each.points], dtype=float)
             shares = np.array([point.iterations / each.n_labels for point in each.points])
-            axis.plot(ranks, shares, _MARKERS[number], color=color, markersize=6, label=each.label)
+            marker = _MARKERS[number % len(_MARKERS)]
+            axis.plot(ranks, shares, marker, color=color, markersize=6, label=each.label)
             if each.rule is not None and len(ranks):
                 line = np.geomspace(0.8 * ranks.min(), 1.25 * ranks.max(), 50)
                 axis.plot(line, (each.rule.k_min / line) ** each.rule.m, color=color, linewidth=1.2)
@@ -190,8 +197,9 @@ def time_figure(panels: Sequence[TimePanel], *, title: str = "") -> Figure:
         if points:
             best = best_point(points)
             axis.plot(best.rank, best.seconds, "*", color=_SERIES_COLORS[3], markersize=15)
-        for number, (name, rank) in enumerate(panel.predictions.items()):
-            axis.axvline(rank, color=_SERIES_COLORS[number], linestyle="--", label=name)
+        for name, rank in panel.predictions.items():
+            color = _RULE_COLORS.get(name, _GRAY)
+            axis.axvline(rank, color=color, linestyle="--", label=name)
         axis.set_xlabel("columns of the preconditioner $k$")
         axis.set_ylabel("time, s")
         axis.set_title(panel.title, loc="left", fontsize=10.5)
@@ -224,7 +232,7 @@ def cost_figure(
     for axis, (label, value) in zip(axes, quantities, strict=True):
         _logarithmic(axis)
         for number, (name, solutions) in enumerate(iterative.items()):
-            color = _SERIES_COLORS[number]
+            color = _SERIES_COLORS[number % len(_SERIES_COLORS)]
             shares = [100.0 * one.rank / n_labels for one in solutions]
             axis.plot(shares, list(map(value, solutions)), _line(name), color=color, label=name)
             for share, one in zip(shares, solutions, strict=True):
@@ -271,13 +279,18 @@ def _logarithmic(axis: Any) -> None:
     axis.tick_params(which="minor", labelsize=7.5, labelcolor=_GRAY)
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        side.set_minor_formatter(FuncFormatter(_minor_label))
+    axis.xaxis.set_minor_formatter(FuncFormatter(_minor_label((2, 5))))
+    axis.yaxis.set_minor_formatter(FuncFormatter(_minor_label((2, 3, 5, 7))))
 
 
-def _minor_label(value: float, _: object = None) -> str:
-    """Label only the minor ticks 2 and 5 of a decade."""
-    leading = value / 10.0 ** np.floor(np.log10(value))
-    return f"{value:g}" if round(float(leading), 6) in (2.0, 5.0) else ""
+def _minor_label(digits: tuple[int, ...]) -> Callable[[float, object], str]:
+    """Return a formatter that labels only these minor ticks of a decade."""
+
+    def label(value: float, _: object = None) -> str:
+        leading = value / 10.0 ** np.floor(np.log10(value))
+        return f"{value:g}" if round(float(leading), 6) in digits else ""
+
+    return label
 
 
 def _draw_counts(axis: Any, name: str, counts: Sequence[IterationCount], n_labels: int) -> None:
@@ -286,8 +299,10 @@ def _draw_counts(axis: Any, name: str, counts: Sequence[IterationCount], n_label
     color = _color(name)
     if counts[0].rank == 0:
         count = counts[0]
-        label = name if count.converged else f"{name} (not converged)"
-        axis.axhline(count.iterations, color=color, linestyle="-.", linewidth=1.3, label=label)
+        if count.converged:
+            axis.axhline(count.iterations, color=color, linestyle="-.", linewidth=1.3, label=name)
+        else:
+            axis.plot([], [], linestyle="none", label=f"{name}: > {count.iterations}")
         return
     ordered = sorted(counts, key=lambda count: count.rank)
     shares = [100.0 * count.rank / n_labels for count in ordered]
