@@ -4,7 +4,7 @@ With ``L~ = C⁻¹ L`` and the triangle ``R`` of a thin QR of ``[L~; I]``, ``R�
 
     P⁻¹ = C⁻ᵀ (I - Tᵀ T) C⁻¹,   T = R⁻ᵀ L~ᵀ
 
-(paper 000, eq. S2 of appendix G; `docs/theory.md`, section 10). ``T`` takes the place of ``L``.
+(paper 000, eq. S2 of appendix G; `docs/theory.md`, section 11). ``T`` takes the place of ``L``.
 """
 
 from __future__ import annotations
