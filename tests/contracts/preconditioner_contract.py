@@ -14,6 +14,7 @@ from kraft.core.errors import OptionError
 from kraft.linalg import DenseOperator
 from kraft.linalg.arrays import host, native, native_like
 from kraft.solvers.preconditioners import Preconditioner, preconditioner_method
+from kraft.solvers.preconditioners.low_rank import RESIDUAL_FLOOR
 
 BLOCK = 6
 
@@ -57,6 +58,7 @@ class PreconditionerContract:
     remainders: tuple[str, ...] = ("shift", "blocks")
     has_landmarks = True
     rank_multiple = 1
+    residual_floor = RESIDUAL_FLOOR
 
     def method(self, remainder="blocks", geometries=1):
         return preconditioner_method(self.name, remainder=remainder, block_geometries=geometries)
@@ -78,6 +80,7 @@ class PreconditionerContract:
         rest = np.diag(np.broadcast_to(weights, len(matrix)).astype(float))
         if remainder == "blocks":
             rest += block_part(matrix - low, geometries * BLOCK)
+            rest += self.residual_floor * np.trace(matrix - low) / len(matrix) * np.eye(len(matrix))
         return low + rest
 
     @pytest.fixture(params=["number", "one a row"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from kraft.core.errors import OptionError, SolverError
@@ -114,19 +115,22 @@ class Blocks:
         self._last = self._size - n_full * self._block
         self._factors: Array = None
         self._last_factor: Array = None
-        for index, first in enumerate(range(0, n_blocks, geometries)):
-            progress("building the preconditioner: blocks", first, n_blocks)
-            blocks = np.arange(first, min(first + geometries, n_blocks))
-            part = slice(first * b, first * b + len(blocks) * b)
-            residual = operator.principal(blocks) - rows[:, part].T @ rows[:, part]
-            inverse = self._inverse_factor(residual, _part(regularization, part))
-            if len(blocks) < geometries:
-                self._last_factor = inverse
-                continue
-            if self._factors is None:
-                shape = (n_full, self._block, self._block)
-                self._factors = _empty(inverse, shape)
-            self._factors[index] = inverse
+        # Small matrices gain nothing from threads, and the pools of two libraries that take turns
+        # (NumPy's and SciPy's) wait for each other: with them this took ten times as long.
+        with threadpool_limits(limits=1):
+            for index, first in enumerate(range(0, n_blocks, geometries)):
+                progress("building the preconditioner: blocks", first, n_blocks)
+                blocks = np.arange(first, min(first + geometries, n_blocks))
+                part = slice(first * b, first * b + len(blocks) * b)
+                residual = operator.principal(blocks) - rows[:, part].T @ rows[:, part]
+                inverse = self._inverse_factor(residual, _part(regularization, part))
+                if len(blocks) < geometries:
+                    self._last_factor = inverse
+                    continue
+                if self._factors is None:
+                    shape = (n_full, self._block, self._block)
+                    self._factors = _empty(inverse, shape)
+                self._factors[index] = inverse
 
     def _inverse_factor(self, residual: Array, weights: Array | float) -> Array:
         diagonal = residual.diagonal()

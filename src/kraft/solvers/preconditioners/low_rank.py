@@ -14,6 +14,7 @@ from kraft.core.typing import IntArray
 from kraft.linalg.arrays import Array
 from kraft.linalg.operators import SymmetricOperator
 from kraft.linalg.partial_cholesky import PartialCholesky
+from kraft.linalg.row_arithmetic import squared_columns
 from kraft.linalg.woodbury import Remainder, Woodbury
 from kraft.solvers.preconditioners.base import Preconditioner
 from kraft.solvers.remainder import Blocks, Shift
@@ -25,6 +26,14 @@ STAGE = "building the preconditioner"
 REMAINDERS: tuple[RemainderName, ...] = ("shift", "blocks")
 """What can stand beside the low-rank part: the regularization, or diagonal blocks."""
 
+RESIDUAL_FLOOR = 0.1
+"""Share of the mean diagonal of ``A - L Lᵀ`` that is added to the diagonal of block remainders.
+
+Nothing is left of the landmark rows, whose remainder would be the regularization alone. Lifting
+them a little brings the largest eigenvalue of ``C⁻¹ L Lᵀ C⁻ᵀ`` down by orders of magnitude, and the
+number of iterations by some per cent (aspirin, 100 geometries, rank 570: 581 without, 536 with a
+tenth, 683 with three tenths).
+"""
 
 REPORTED_COLUMNS = 256
 """Columns between two reports of progress."""
@@ -138,9 +147,17 @@ def make_remainder(
     progress: Progress,
 ) -> Remainder:
     """Return what stands beside ``L Lᵀ``, ``rows`` being ``Lᵀ``."""
+    diagonal = operator.diagonal()
     if remainder == "shift":
-        return Shift(regularization, operator.diagonal())
-    return Blocks(operator, rows, regularization, block_geometries, progress)
+        return Shift(regularization, diagonal)
+    floor = residual_floor(diagonal, rows)
+    return Blocks(operator, rows, regularization + floor, block_geometries, progress)
+
+
+def residual_floor(diagonal: Array, rows: Array) -> float:
+    """Return what block remainders have added to their diagonal, ``rows`` being ``Lᵀ``."""
+    left = float((diagonal - squared_columns(rows)).mean())
+    return RESIDUAL_FLOOR * max(left, 0.0)
 
 
 def check_remainder(remainder: str, block_geometries: int) -> None:
