@@ -23,7 +23,7 @@ from kraft.cli.solve_display import SolveDisplay
 from kraft.cli.solver_flags import RunFlags, SolverFlags
 from kraft.cli.summary import counted, print_next, print_notices
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
-from kraft.cli.training_summary import print_summary, training_figures
+from kraft.cli.training_summary import finding_figures, print_summary, training_figures
 from kraft.core.errors import DataError, OptionError
 from kraft.core.memory import format_bytes
 from kraft.core.progress import Progress
@@ -118,14 +118,9 @@ def train(
     started = time.monotonic()
     target = output or Path(data.name).with_suffix(MODEL_SUFFIX)
     compute.apply()
-    if result.units is not None:
-        Units.parse(result.units)
-    model.keywords()  # finds malformed options before anything is read
-    solving.options(run.seconds)
+    _check_flags(model, solving, run, result)
     if not _is_to_be_done(target, overwrite, run):
         return
-    check_json(result.json)
-
     dataset = reading.read(data)
     external = None if sets.test is None else _same_molecule(dataset, reading.read(sets.test))
     units = result.units_for(dataset.units)
@@ -160,11 +155,21 @@ def train(
     print_notices([*parts.notices, *(n for n in training.notices if n not in dataset.notices)])
     note_precision(force_field, parts.train.positions, units)
     print_summary(force_field, training, parts, shown, units)
-    findings = [dataclasses.asdict(finding) for finding in report.findings]
     figures = training_figures(force_field, training, parts, shown, target, units)
-    write_json(result.json, {**figures, "findings": findings})
+    write_json(result.json, {**figures, **finding_figures(report)})
     out.print(f"\nWrote {target} ({format_bytes(target.stat().st_size)}).", soft_wrap=True)
     print_next(*_next_steps(target, data, external))
+
+
+def _check_flags(
+    model: ModelOptions, solving: SolverFlags, run: RunFlags, result: ResultOptions
+) -> None:
+    """Find malformed flags before anything is read."""
+    if result.units is not None:
+        Units.parse(result.units)
+    model.keywords()
+    solving.options(run.seconds)
+    check_json(result.json)
 
 
 def _is_to_be_done(target: Path, overwrite: bool, run: RunFlags) -> bool:

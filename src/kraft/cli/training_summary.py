@@ -12,6 +12,7 @@ from kraft.cli.results import error_figures, model_figures
 from kraft.cli.summary import counted, duration, number, print_errors, print_facts
 from kraft.core.memory import format_bytes
 from kraft.data import Split, Units
+from kraft.data.checks import Report
 from kraft.models import ForceField, TrainingResult
 
 
@@ -129,3 +130,8 @@ def solver_figures(training: TrainingResult) -> dict[str, Any]:
 
 def _second_stage(training: TrainingResult) -> str:
     return "factorization" if training.plan.solver == "dense" else "preconditioner"
+
+
+def finding_figures(report: Report) -> dict[str, Any]:
+    """Return the findings on the data."""
+    return {"findings": [dataclasses.asdict(finding) for finding in report.findings]}

@@ -126,14 +126,9 @@ def train(
         When the time limit was reached, or the observer stopped the run.
     """
     clock = Clock()
+    given = Request(kernel, length_scale, regularization)
     asked = TrainingRequest(
-        Request(kernel, length_scale, regularization),
-        permutations,
-        max_permutations,
-        feature_weights,
-        energy_weight,
-        device,
-        seed,
+        given, permutations, max_permutations, feature_weights, energy_weight, device, seed
     )
     options = solver_options.overridden(solver, max_memory)
     control = RunControl.of(options, checkpoint, checkpoint_interval, clock.started, observer, seed)
