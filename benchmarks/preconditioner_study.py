@@ -57,6 +57,8 @@ MOLECULES = ("ethanol", "uracil", "toluene", "aspirin", "catcher")
 
 PAPERS = ("uniform", "leverage", "rank-leverage", "incomplete-cholesky", "random-pivoting", "svd")
 OURS = ("uniform", "incomplete-cholesky", "random-pivoting")
+FEW_PAPERS = ("uniform", "incomplete-cholesky", "random-pivoting", "svd")
+FEW_OURS = ("random-pivoting",)
 WITHOUT_COLUMNS = ("jacobi", "atomic-blocks", "none")
 SHARES = (0.025, 0.05, 0.10, 0.14)
 RULE_SHARES = (0.02, 0.04, 0.07, 0.10, 0.14)
@@ -96,6 +98,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--max-iterations", type=int, default=3000)
     parser.add_argument(
         "--max-seconds", type=float, default=600.0, help="for systems iterated together"
+    )
+    parser.add_argument(
+        "--few", action="store_true", help="half of the preconditioners in the section iterations"
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", type=Path, default=default_data(), help="reference data")
@@ -203,8 +208,9 @@ def iterations(run: Run) -> None:
     cap = min(CAP_WITHOUT_COLUMNS, run.budget.max_iterations)
     few = dataclasses.replace(run.budget, max_iterations=cap)
     counts = [*study.iterations(candidates(WITHOUT_COLUMNS, (), ranks), few)]
-    chosen = candidates(PAPERS, ("shift",), ranks)
-    chosen += candidates(OURS, ("blocks", "blocks:5"), ranks)
+    papers, ours = (FEW_PAPERS, FEW_OURS) if run.options.few else (PAPERS, OURS)
+    chosen = candidates(papers, ("shift",), ranks)
+    chosen += candidates(ours, ("blocks", "blocks:5"), ranks)
     counts += study.iterations(chosen, run.budget)
     figures = {**described(study.system), "counts": [dataclasses.asdict(c) for c in counts]}
     run.page.add(f"iterations/{run.molecule}", figures)

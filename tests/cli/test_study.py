@@ -80,7 +80,7 @@ def test_nothing_converged_is_said(run, data_file, capsys):
         (("--ranks", "many"), "number of columns or a percentage"),
         (("--ranks", "120%"), "number of columns or a percentage"),
         (("--tolerance", "2"), "tolerance between 0 and 1"),
-        (("--max-memory", "10KB"), "Take fewer geometries"),
+        (("--methods", "svd", "--max-memory", "10KB"), "Take fewer geometries"),
     ],
 )
 def test_mistakes_are_named(run, data_file, capsys, arguments, message):

@@ -153,7 +153,7 @@ def study(
     data
         Reference data.
     n_train
-        Frames whose system is studied; the kernel matrix is held in memory.
+        Frames whose system is studied.
     output_dir
         Folder for tables, figures and measurements.
     seed

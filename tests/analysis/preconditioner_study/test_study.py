@@ -50,6 +50,15 @@ def test_interrupted_study_goes_on_where_it_was(system, path):
     assert all(after[key] == row for key, row in kept.items())
 
 
+def test_matrix_that_does_not_fit_is_not_needed(system, path):
+    chosen = CHOSEN[:2]
+    free = Study(system, MeasurementLog(path), max_memory=1000).iterations(chosen, Budget())
+    stored = Study(system, MeasurementLog(None)).iterations(chosen, Budget())
+    for one, other in zip(free, stored, strict=True):
+        assert one.converged
+        assert one.iterations == pytest.approx(other.iterations, rel=0.08, abs=3)
+
+
 def test_capped_counts_are_measured_again_with_a_higher_cap(system, path):
     one = [Candidate("none", "", 0)]
     study = Study(system, MeasurementLog(path))
