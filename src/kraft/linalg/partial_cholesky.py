@@ -109,29 +109,6 @@ class PartialCholesky:
             larger[: self.rank] = self.rows
             self._storage = larger
 
-    def give_away(self, n_head: int) -> tuple[Array, Array]:
-        """Return the rows ``(n_head, n)`` as they are and the others in single precision.
-
-        On the CPU this happens within the memory of the rows, of which what is left over is given
-        back. The factor is empty afterwards, and views of :attr:`rows` are not valid.
-        """
-        storage, rank, n = self._storage, self.rank, self.operator.size
-        self._storage, self.rank = (
-            native_empty((0, n), self.operator.dtype, self.operator.device),
-            0,
-        )
-        self._indices = self._indices[:0]
-        if isinstance(storage, torch.Tensor):
-            return storage[:n_head].clone(), storage[n_head:rank].to(torch.float32)
-        halves = storage.reshape(-1).view(np.float32)
-        for row in range(n_head, rank):
-            start = (n_head + row) * n
-            halves[start : start + n] = storage[row]
-        del halves
-        storage.resize((rank - (rank - n_head) // 2, n), refcheck=False)
-        halves = storage.reshape(-1).view(np.float32)[2 * n_head * n : (n_head + rank) * n]
-        return storage[:n_head], halves.reshape(rank - n_head, n)
-
     def extend(
         self, indices: IntArray, *, limit: int | None = None, choose: Choice = pivoted_cholesky
     ) -> int:

@@ -9,13 +9,9 @@ With ``L~ = C⁻¹ L`` and the triangle ``R`` of a thin QR of ``[L~; I]``, ``R�
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
-import numpy as np
-import torch
-
-from kraft.linalg.arrays import Array, host, n_bytes
+from kraft.linalg.arrays import Array, n_bytes
 from kraft.linalg.row_arithmetic import (
     divide_,
     multiply_,
@@ -25,16 +21,6 @@ from kraft.linalg.row_arithmetic import (
     triangle_by_reflections,
     unpack,
 )
-
-SINGLE_PRECISION_PIVOT = 1e3
-"""Largest squared diagonal entry of ``R`` in rows of ``T`` that may be kept in single precision.
-
-``P⁻¹`` damps the direction of row ``i`` by about ``1/R_ii²``, which must stay well above single
-rounding for conjugate gradients not to notice.
-"""
-
-MIN_DOUBLE_SHARE = 0.25
-"""Share of the rows of ``T`` that stays in double precision at least."""
 
 WELL_CONDITIONED = 1e12
 """Largest square of the norm of ``L~`` for which the triangle is computed from ``L~ᵀL~``.
@@ -88,7 +74,6 @@ class Woodbury:
     def __init__(self, rows: Array, remainder: Remainder) -> None:
         self.remainder = remainder
         self._rows, self._triangle = rows, rows[:0, 0]
-        self._tail: Array | None = None
         if len(rows):
             remainder.whiten_(rows)
             triangle = _triangle(rows)
@@ -98,50 +83,22 @@ class Woodbury:
     @property
     def rank(self) -> int:
         """Columns of ``L``."""
-        return len(self._rows) + (0 if self._tail is None else len(self._tail))
+        return len(self._rows)
 
     @property
     def memory(self) -> int:
         """Bytes kept, those of the rows and of the remainder included."""
-        tail = 0 if self._tail is None else n_bytes(self._tail)
-        return n_bytes(self._rows) + tail + n_bytes(self._triangle) + self.remainder.memory
-
-    def double_rows(self) -> int:
-        """Return how many rows of ``T``, the first ones, must stay in double precision.
-
-        Those after them may be kept in single precision at hardly any cost in iterations: half the
-        memory and half the time of an application, which is bound by it (aspirin, 100 geometries,
-        rank 570: 536 iterations in double precision, 550 with a quarter of the rows in double
-        precision, 962 with none).
-        """
-        diagonal = host(unpack(self._triangle, self.rank)).diagonal()
-        large = np.flatnonzero(diagonal**2 > SINGLE_PRECISION_PIVOT)
-        last = int(large[-1]) + 1 if len(large) else 0
-        return max(last, math.ceil(MIN_DOUBLE_SHARE * self.rank))
-
-    def keep(self, head: Array, tail: Array) -> None:
-        """Go on with these rows in place of those given: the first ones, and the others in single.
-
-        The rows can no longer be restored.
-        """
-        self._rows, self._tail, self._triangle = head, tail, head[:0, 0]
+        return n_bytes(self._rows) + n_bytes(self._triangle) + self.remainder.memory
 
     def solve(self, vectors: Array) -> Array:
         """Return ``P⁻¹ v`` as a new array, for ``(n,)`` or ``(n, m)``."""
         whitened = self.remainder.half_solve(vectors)
         if self.rank:
             coefficients = self._rows @ whitened
-            part = None if self._tail is None else _single(whitened)
             if vectors.ndim == 1:
                 whitened -= coefficients @ self._rows
             else:
                 whitened -= self._rows.T @ coefficients
-            if self._tail is not None:
-                coefficients = self._tail @ part
-                if vectors.ndim == 1:
-                    whitened -= coefficients @ self._tail
-                else:
-                    whitened -= self._tail.T @ coefficients
         return self.remainder.half_solve_transposed(whitened)
 
     def scores(self) -> Array:
@@ -159,12 +116,6 @@ class Woodbury:
             self.remainder.color_(rows)
         self._rows, self._triangle = rows[:0], rows[:0, 0]
         return rows
-
-
-def _single(vectors: Array) -> Array:
-    if isinstance(vectors, torch.Tensor):
-        return vectors.to(torch.float32)
-    return vectors.astype(np.float32)
 
 
 def _triangle(rows: Array) -> Array:

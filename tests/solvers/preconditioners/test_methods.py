@@ -8,7 +8,6 @@ from contracts.preconditioner_contract import kernel_matrix, stored
 from scipy.linalg.lapack import dpstrf
 
 import kraft.solvers.preconditioners.dense_study as dense_study
-import kraft.solvers.preconditioners.low_rank as low_rank
 from kraft.core.errors import OptionError
 from kraft.linalg.partial_cholesky import PartialCholesky
 from kraft.solvers.preconditioners import METHODS, preconditioner_method
@@ -136,57 +135,3 @@ def test_memory_is_the_rank_times_the_size(name):
     assert made.rank == 240
     assert expected <= made.memory <= 1.1 * expected
     assert kept <= 1.12 * expected
-
-
-class TestPacking:
-    """Rows of a large factor that are kept in single precision."""
-
-    @staticmethod
-    def build(matrix, rank):
-        return _build("random-pivoting", matrix, rank, remainder="blocks", regularization=1e-2)
-
-    @pytest.fixture
-    def packed(self, monkeypatch):
-        def build(matrix, rank):
-            monkeypatch.setattr(low_rank, "PACKED_ENTRIES", 0)
-            return self.build(matrix, rank)
-
-        return build
-
-    def test_changes_the_inverse_by_single_rounding_only(self, packed):
-        matrix = kernel_matrix()
-        exact = self.build(matrix, 61)
-        made = packed(matrix, 61)
-        vector = np.random.default_rng(2).normal(size=(len(matrix), 3))
-        expected = exact.solve(vector)
-        error = np.linalg.norm(made.solve(vector) - expected) / np.linalg.norm(expected)
-        assert 1e-12 < error < 1e-5
-        assert np.array_equal(made.landmarks, exact.landmarks)
-        np.testing.assert_allclose(made.solve(vector[:, 0]), made.solve(vector)[:, 0], rtol=1e-4)
-
-    def test_takes_little_more_than_half_the_memory(self, packed):
-        matrix = kernel_matrix(264)
-        exact = self.build(matrix, 100)
-        made = packed(matrix, 100)
-        saved = exact.memory - made.memory
-        assert saved >= 0.37 * 8 * 264 * 100
-
-    def test_grows_with_its_landmarks(self, monkeypatch):
-        monkeypatch.setattr(low_rank, "PACKED_ENTRIES", 0)
-        matrix = kernel_matrix()
-        operator = stored(matrix)
-        method = preconditioner_method("random-pivoting", remainder="blocks")
-        rng = np.random.default_rng(0)
-        small = method.build(operator, 1e-2, 30, rng=rng)
-        large = method.build(operator, 1e-2, 60, rng=rng, previous=small)
-        assert set(small.landmarks) <= set(large.landmarks)
-        assert large.rank == 60
-        with pytest.raises(RuntimeError, match="given its memory away"):
-            small.solve(np.ones(len(matrix)))
-
-    def test_leaves_the_shift_of_the_papers_alone(self, monkeypatch):
-        matrix = kernel_matrix()
-        exact = _build("uniform", matrix, 40, remainder="shift")
-        monkeypatch.setattr(low_rank, "PACKED_ENTRIES", 0)
-        made = _build("uniform", matrix, 40, remainder="shift")
-        assert np.array_equal(made.solve(np.ones(132)), exact.solve(np.ones(132)))

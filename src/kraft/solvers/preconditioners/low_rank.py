@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
-import torch
 
 from kraft.core.errors import OptionError
 from kraft.core.progress import Progress, silent
@@ -36,10 +35,6 @@ number of iterations by some per cent (aspirin, 100 geometries, rank 570: 581 wi
 tenth, 683 with three tenths).
 """
 
-PACKED_ENTRIES = 2_000_000
-"""Entries of ``L`` from which on some of them are kept in single precision: smaller ones are fast
-anyway, and keep their full precision."""
-
 REPORTED_COLUMNS = 256
 """Columns between two reports of progress."""
 
@@ -54,13 +49,7 @@ class LowRankPreconditioner:
         self._factor: PartialCholesky | None = factor
         self._inverse = Woodbury(factor.rows, remainder)
         self._landmarks = factor.indices
-        self._packed = False
-        if isinstance(remainder, Blocks) and _worth_packing(factor):
-            n_double = self._inverse.double_rows()
-            if n_double < factor.rank:
-                self._inverse.keep(*factor.give_away(n_double))
-                self._packed = True
-        kind = f"{self.rank} columns{f' ({selection})' if selection else ''}"
+        kind = f"{factor.rank} columns{f' ({selection})' if selection else ''}"
         self.description = f"{kind} and {remainder.description}"
 
     @property
@@ -89,16 +78,8 @@ class LowRankPreconditioner:
         if self._factor is None or self._factor.operator is not operator:
             return None
         factor, self._factor = self._factor, None
-        if self._packed:  # rounded: its columns are made anew
-            self._inverse.keep(factor.rows, factor.rows)
-            return None
         self._inverse.restore()
         return factor
-
-
-def _worth_packing(factor: PartialCholesky) -> bool:
-    entries = factor.rank * factor.operator.size
-    return factor.operator.dtype == torch.float64 and entries >= PACKED_ENTRIES
 
 
 @dataclass(frozen=True)
