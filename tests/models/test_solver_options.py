@@ -11,7 +11,6 @@ import pytest
 import kraft
 from kraft.core.errors import MemoryLimitError, OptionError, SolverError
 from kraft.models.selection import Choice
-from kraft.models.solver_choice import DENSE_LABELS, plan_solution
 from kraft.models.solver_options import SolverOptions
 from kraft.models.training_notices import conditioning_notices
 from kraft.solvers.preconditioners import METHODS
@@ -58,7 +57,7 @@ def test_wrong_values_are_explained(wrong, words):
 
 
 @pytest.mark.parametrize("name", ["auto", *METHODS])
-@pytest.mark.parametrize("rank", ["rule", "auto", 1, 500, 0.05])
+@pytest.mark.parametrize("rank", ["fastest", "rule", "auto", 1, 500, 0.05])
 def test_right_values_are_taken(name, rank):
     assert SolverOptions(preconditioner=name, rank=rank).identity()["rank"] == rank
 
@@ -68,38 +67,6 @@ def test_arguments_override_options():
     assert options.overridden("auto", None) == options
     changed = options.overridden("dense", 20)
     assert (changed.solver, changed.max_memory, changed.rank) == ("dense", 20, 7)
-
-
-class _Sized:
-    """An operator that has a size only."""
-
-    def __init__(self, n_geometries: int) -> None:
-        import torch
-
-        self.block_size, self.size = 21, 21 * n_geometries
-        self.dtype, self.device = torch.float64, torch.device("cpu")
-
-
-class TestPlan:
-    def test_small_systems_are_factorized_and_large_ones_iterated(self):
-        small = plan_solution(_Sized(20), SolverOptions(max_memory=10**9))
-        large = plan_solution(_Sized(DENSE_LABELS), SolverOptions(max_memory=10**12))
-        assert small.solver == "dense" and small.reason
-        assert large.solver == "iterative" and large.rank > 0 and large.reason
-
-    def test_a_system_that_does_not_fit_is_iterated_with_a_rank_that_fits(self):
-        memory = 20 * 10**6
-        plan = plan_solution(_Sized(200), SolverOptions(max_memory=memory))
-        assert plan.dense_memory > memory >= plan.iterative_memory
-        assert plan.solver == "iterative" and plan.rank > 10
-        unlimited = plan_solution(_Sized(200), SolverOptions("iterative", max_memory=10**12))
-        assert unlimited.rank > plan.rank
-
-    def test_what_is_given_is_taken(self):
-        given = SolverOptions("iterative", preconditioner="uniform", rank=0.1, block_geometries=0)
-        plan = plan_solution(_Sized(100), given)
-        assert (plan.preconditioner, plan.rank, plan.block_geometries) == ("uniform", 210, 0)
-        assert plan_solution(_Sized(10**5), SolverOptions("dense")).solver == "dense"
 
 
 @pytest.mark.parametrize("energy_weight", [0.0, 1.0])

@@ -21,7 +21,11 @@ _TIME = re.compile(
     r"(?:([0-9.]+)\s*d)?\s*(?:([0-9.]+)\s*h)?\s*(?:([0-9.]+)\s*m(?:in)?)?\s*(?:([0-9.]+)\s*s?)?",
     flags=re.IGNORECASE,
 )
-_RULES: dict[str, Literal["rule", "auto"]] = {"rule": "rule", "auto": "auto"}
+_RULES: dict[str, Literal["fastest", "rule", "auto"]] = {
+    "fastest": "fastest",
+    "rule": "rule",
+    "auto": "auto",
+}
 _SECONDS = (86400.0, 3600.0, 60.0, 1.0)
 
 
@@ -40,9 +44,12 @@ class SolverFlags:
     rank: Annotated[
         str,
         Parameter(
-            help="Columns in the preconditioner: 500, 5%, rule (of thumb), or auto (measured)."
+            help=(
+                "Columns in the preconditioner: 500, 5%, fastest (predicted), auto (measured), "
+                "or rule (of thumb)."
+            )
         ),
-    ] = "rule"
+    ] = "fastest"
     block_geometries: Annotated[
         int | None,
         Parameter(
@@ -113,7 +120,7 @@ class RunFlags:
 
 
 def parse_rank(text: str) -> RankRequest:
-    """Return the rank that ``500``, ``5%``, ``rule`` or ``auto`` means.
+    """Return the rank that ``500``, ``5%``, ``fastest``, ``rule`` or ``auto`` means.
 
     Examples
     --------
@@ -127,7 +134,9 @@ def parse_rank(text: str) -> RankRequest:
             return float(text[:-1]) / 100.0
         number = float(text)
     except ValueError:
-        raise OptionError(f"Expected a rank such as 500, 5%, rule or auto, got {text!r}.") from None
+        raise OptionError(
+            f"Expected a rank such as 500, 5%, fastest, auto or rule, got {text!r}."
+        ) from None
     return int(number) if number.is_integer() else number
 
 

@@ -176,9 +176,12 @@ class KernelOperator:
 
     def principal(self, blocks: IntArray) -> Array:
         """Return the principal submatrix of some geometries as a native array."""
-        some = self.geometries.subset(np.asarray(blocks, dtype=np.int64))
-        part = KernelOperator(self.kernel, some, self._table, energy_labels=self.energy_labels)
-        return native(part.to_dense())
+        return native(self.subset(blocks).to_dense())
+
+    def subset(self, chosen: IntArray) -> KernelOperator:
+        """Return the operator of some of the geometries."""
+        some = self.geometries.subset(np.asarray(chosen, dtype=np.int64))
+        return KernelOperator(self.kernel, some, self._table, energy_labels=self.energy_labels)
 
     def _columns(self) -> KernelColumns:
         return KernelColumns(

@@ -103,7 +103,14 @@ def solve(
     """
     plan = state.plan
     if plan is None:
-        plan = plan_solution(system.operator, options, progress=control.limited(progress))
+        plan = plan_solution(
+            system.operator,
+            options,
+            regularization=system.regularization,
+            labels=system.labels,
+            seed=control.seed,
+            progress=control.limited(progress),
+        )
         state = replace(state, plan=plan)
     control.save(state)
     if plan.solver == "iterative":
