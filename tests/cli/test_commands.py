@@ -150,9 +150,12 @@ def test_estimate(run, data_file, tmp_path, capsys):
     figures = read_json(tmp_path / "e.json")
     assert figures["n_labels"] == 21000
     assert figures["n_symmetries"] == 6
-    assert figures["memory"] > 21000**2 / 2 * 8
+    assert figures["dense"]["memory"] > 21000**2 / 2 * 8 > figures["iterative"]["memory"]
+    assert figures["memory"] == figures[figures["solver"]]["memory"]
+    assert figures["iterative"]["iterations"] > 0
     assert figures["seconds"] > 0
-    assert "GiB" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "GiB" in shown and "by factorization" in shown and "(symmetry" in shown
 
 
 def test_threads_are_set(run, model_file, data_file, monkeypatch):

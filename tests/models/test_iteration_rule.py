@@ -36,7 +36,7 @@ def test_points_of_a_rule_give_it_back():
     assert one.iterations(500, n) == pytest.approx(true.iterations(500, n))
     steep = _fitted(ranks, [10.0, 200.0, 9000.0], n, 1e-4)
     assert steep.m == SLOPES[1]
-    assert not _fitted([], [], n, 1e-4).measured
+    assert not IterationRule.typical(21).measured
 
 
 @pytest.fixture
@@ -73,4 +73,4 @@ def test_the_plan_measures_when_asked(samples):
     )
     measured = measure_rule(samples, "random-pivoting", None, 1e-4, seconds=60.0)
     assert plan.k_min == pytest.approx(measured.k_min, rel=0.5)
-    assert plan.k_min != IterationRule().k_min
+    assert plan.k_min != IterationRule.typical(21).k_min

@@ -39,7 +39,7 @@ def route(n_geometries, options=None, allowed=PLENTY, speeds=SPEEDS, **rule):
         SolverOptions() if options is None else options,
         allowed,
         speeds,
-        IterationRule(**rule),
+        IterationRule(**{"k_min": 75.0, **rule}),
     )
 
 
@@ -70,7 +70,7 @@ def test_memory_limits_decide_against_time():
 
 
 def test_the_rank_is_the_best_one():
-    size, rule = SystemSize(500, 57), IterationRule()
+    size, rule = SystemSize(500, 57), IterationRule(75.0)
     best = fastest_route(size, SolverOptions(), PLENTY, SPEEDS, rule)
     for factor in (0.5, 0.8, 1.25, 2.0):
         rank = round(factor * best.rank)
@@ -106,14 +106,14 @@ def test_a_stored_matrix_is_planned_for_too():
 
 
 def test_tolerance_and_cache_change_the_time():
-    size, rule = SystemSize(500, 57), IterationRule()
+    size, rule = SystemSize(500, 57), IterationRule(75.0)
     arguments = (SPEEDS.machine, SPEEDS.system)
     kept = iterative_cost(size, 500, 2, rule, *arguments)
     needed = iterative_memory(size, 500, 2)
     assert kept.memory == needed + 100 * 500**2
     bare = iterative_cost(size, 500, 2, rule, *arguments, needed)
     assert bare.memory == needed and bare.solution > kept.solution
-    rough = iterative_cost(size, 500, 2, IterationRule(tolerance=1e-2), *arguments)
+    rough = iterative_cost(size, 500, 2, IterationRule(75.0, tolerance=1e-2), *arguments)
     assert rough.iterations == pytest.approx(0.5 * kept.iterations, abs=1)
     dense = dense_cost(size, *arguments)
     assert dense.factorization > 0.9 * 28500**3 / 3 / 6e10

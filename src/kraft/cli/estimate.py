@@ -17,7 +17,7 @@ from kraft.cli.summary import counted, duration, print_facts, print_notices
 from kraft.cli.training_options import ModelOptions, SymmetryOptions
 from kraft.core.memory import format_bytes
 from kraft.data.checks import check
-from kraft.models.estimate import Estimate, estimate_training
+from kraft.models.estimate import Estimate, RouteEstimate, estimate_training
 
 
 def estimate(
@@ -34,9 +34,10 @@ def estimate(
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     json: Annotated[Path | None, Parameter(group="Results")] = None,
 ) -> None:
-    """Tell how much memory and time a training will take, without doing it.
+    """Tell how much memory and time a training will take by either solver, without doing it.
 
-    Takes a few seconds: symmetries are searched and the speed of this machine is measured.
+    Takes a few seconds: symmetries are searched, the speed of this machine is measured, and a small
+    part of the system is solved by iteration.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def estimate(
     """
     compute.apply()
     check_json(json)
-    limit = solving.memory_limit
+    options = solving.options()
     dataset = reading.read(data)
     report = check(dataset)
     report.raise_if_fatal()
@@ -67,6 +68,7 @@ def estimate(
             permutations=symmetry.for_dataset(dataset),
             max_permutations=symmetry.max_permutations,
             energy_weight=model.energy_weight,
+            solver_options=options,
             device=compute.device,
             seed=seed,
             progress=progress,
@@ -74,16 +76,20 @@ def estimate(
     print_facts(
         f"Training on {counted(n_train, 'frame')} of {dataset.formula}, about", _facts(expected)
     )
-    allowed = expected.available if limit is None else min(limit, expected.available)
-    fits = expected.solver_memory <= allowed
-    if not fits:
-        most = int(n_train * (allowed / expected.solver_memory) ** 0.5)
-        out.print(
-            f"This does not fit into {format_bytes(allowed)}: train on at most about "
-            f"{counted(most, 'frame')}.",
-            style="yellow",
-        )
-    write_json(json, {**_figures(expected), "n_valid": n_valid, "fits": fits})
+    if not expected.fits:
+        out.print(_advice(expected), style="yellow")
+    write_json(json, {**_figures(expected), "n_valid": n_valid, "fits": expected.fits})
+
+
+def _advice(expected: Estimate) -> str:
+    """Return what to do when the solver does not fit into the memory."""
+    allowed = format_bytes(expected.allowed)
+    if expected.plan.solver == "dense" and expected.iterative.solver_memory <= expected.allowed:
+        return f"This does not fit into {allowed}, but --solver iterative does."
+    power = 0.5 if expected.plan.solver == "dense" else 1.0
+    share = (expected.allowed / expected.solver_memory) ** power
+    most = max(1, int(expected.n_train * share))
+    return f"This does not fit into {allowed}: train on at most about {counted(most, 'frame')}."
 
 
 def _figures(expected: Estimate) -> dict[str, Any]:
@@ -94,24 +100,59 @@ def _figures(expected: Estimate) -> dict[str, Any]:
         "memory": expected.memory,
         "solver_memory": expected.solver_memory,
         "available_memory": expected.available,
+        "allowed_memory": expected.allowed,
         "seconds": expected.seconds.total,
         "timings": dataclasses.asdict(expected.seconds),
+        "solver": expected.plan.solver,
+        "solver_reason": expected.plan.reason,
+        "dense": _route_figures(expected.dense),
+        "iterative": _route_figures(expected.iterative),
         "flops_per_second": expected.flops_per_second,
+        "bytes_per_second": expected.bytes_per_second,
+    }
+
+
+def _route_figures(route: RouteEstimate) -> dict[str, Any]:
+    return {
+        "memory": route.memory,
+        "solver_memory": route.solver_memory,
+        "seconds": route.seconds.total,
+        "timings": dataclasses.asdict(route.seconds),
+        "rank": route.rank,
+        "block_geometries": route.block_geometries,
+        "iterations": route.iterations,
     }
 
 
 def _facts(expected: Estimate) -> list[tuple[str, str]]:
-    stages = dataclasses.asdict(expected.seconds)
-    detail = ", ".join(f"{name} {duration(value)}" for name, value in stages.items() if value > 0)
+    plan = expected.plan
+    gflops, gbytes = expected.flops_per_second / 1e9, expected.bytes_per_second / 1e9
     return [
-        ("memory", _memory(expected)),
-        ("available", format_bytes(expected.available)),
-        ("time", f"{duration(expected.seconds.total)} ({detail})"),
+        ("labels", f"{expected.n_labels}"),
         ("symmetries", counted(expected.n_symmetries, "permutation")),
-        ("this machine", f"{expected.flops_per_second / 1e9:.0f} Gflop/s in matrix products"),
+        ("dense", _route(expected.dense)),
+        ("iterative", f"{_route(expected.iterative)}; {_settings(expected)}"),
+        ("solver", f"{plan.solver}: {plan.reason}"),
+        ("memory available", format_bytes(expected.available)),
+        ("this machine", f"{gflops:.0f} Gflop/s in matrix products, reads {gbytes:.0f} GB/s"),
     ]
 
 
-def _memory(expected: Estimate) -> str:
-    system = f"{format_bytes(expected.solver_memory)} ({expected.n_labels} labels)"
-    return f"{format_bytes(expected.memory)}, of which the linear system {system}"
+def _route(route: RouteEstimate) -> str:
+    second = "preconditioner" if route.rank else "factorization"
+    stages = {
+        second if name == "factorization" else name: value
+        for name, value in dataclasses.asdict(route.seconds).items()
+    }
+    detail = ", ".join(
+        f"{name} {duration(value)}" for name, value in stages.items() if value > 0.05
+    )
+    system = f"{format_bytes(route.memory)}, {format_bytes(route.solver_memory)} of it the solver's"
+    shown = f" ({detail})" if detail else ""
+    return f"{duration(route.seconds.total)}{shown}, {system}"
+
+
+def _settings(expected: Estimate) -> str:
+    route = expected.iterative
+    source = "measured on a part" if expected.iterations_measured else "typical"
+    return f"rank {route.rank}, {route.iterations} iterations ({source})"

@@ -1,8 +1,8 @@
 """What a training will take, before it is started: memory from counting, time from measuring.
 
-Memory follows from the sizes of the arrays. Time is put together from the machine's rates, measured
-for a fraction of a second, from the assembly of a few of the data's own geometries, and from the
-number of trials that the choice of hyper-parameters makes as a rule.
+Memory follows from the sizes of the arrays. Time is put together from the speeds of the machine and
+of the data's own small systems, measured for a fraction of a second, from the iterations that a
+small part takes, and from the number of trials that the choice of hyper-parameters makes as a rule.
 """
 
 from __future__ import annotations
@@ -11,64 +11,83 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from kraft.core.errors import OptionError
 from kraft.core.memory import available_memory
 from kraft.core.progress import Progress, silent
-from kraft.core.typing import IntArray
 from kraft.data.dataset import Dataset
-from kraft.descriptors import InverseDistances
-from kraft.kernels import KernelOperator
-from kraft.linalg.panel_arithmetic import cholesky_
-from kraft.linalg.panels import LowerPanels, panel_entries
+from kraft.models.estimate_stages import Counts, choice_memory, choice_seconds
 from kraft.models.force_field import check_device
-from kraft.models.labels import Labels
-from kraft.models.objective import KEPT_SYSTEMS, TrainingArrays
-from kraft.models.preparation import MAX_VALID_IN_SEARCH
-from kraft.models.selection import (
-    LARGE_SYSTEM,
-    SMALL_SYSTEM,
-    TYPICAL_FINALISTS,
-    TYPICAL_LENGTH_SCALES,
-    TYPICAL_TRIALS,
-    Request,
-    subset_size,
+from kraft.models.iteration_rule import IterationRule, Samples, measure_rule
+from kraft.models.objective import TrainingArrays
+from kraft.models.preparation import permutation_group, training_arrays
+from kraft.models.selection import START, Request
+from kraft.models.solver_choice import (
+    DENSE_LABELS,
+    SolverPlan,
+    Speeds,
+    choose_route,
+    fastest_route,
+    method_name,
 )
-from kraft.solvers import DenseCholesky
-from kraft.symmetry import find_permutations
-from kraft.symmetry.group import identity, validate
-from kraft.symmetry.orbits import feature_permutations
+from kraft.models.solver_costs import Cost, SystemSize, dense_cost
+from kraft.models.solver_options import SolverOptions
+from kraft.solvers.iterative import AVAILABLE_SHARE
 
-_EFFICIENCY = 0.7
-"""Of the large factorization, relative to matrix products."""
-
-_ASSEMBLY_SECONDS = 0.3
-_PROBE_SECONDS = 0.1
-_PROBE_SIZE = 1024
+MEASURING_SECONDS = 10.0
+"""Time for measuring iterations, at most."""
 
 
 @dataclass(frozen=True)
 class StageSeconds:
-    """Estimated wall time of the stages of a training, in seconds."""
+    """Estimated wall time of the stages of a training, in seconds.
+
+    For the iterative solver, ``assembly`` is what the product keeps, ``factorization`` the building
+    of the preconditioner and ``solution`` the iterations.
+    """
 
     symmetry: float
     choice: float
     assembly: float
     factorization: float
+    solution: float
     prediction: float
 
     @property
     def total(self) -> float:
         """All stages together."""
-        return self.symmetry + self.choice + self.assembly + self.factorization + self.prediction
+        system = self.assembly + self.factorization + self.solution
+        return self.symmetry + self.choice + system + self.prediction
+
+
+@dataclass(frozen=True)
+class RouteEstimate:
+    """What a training takes with one of the solvers.
+
+    Attributes
+    ----------
+    memory
+        Bytes of the whole process at its peak.
+    solver_memory
+        Bytes of the linear system, part of ``memory``.
+    seconds
+        Wall time by stage.
+    rank, block_geometries, iterations
+        Of the iterative solver; zero for the dense one.
+    """
+
+    memory: int
+    solver_memory: int
+    seconds: StageSeconds
+    rank: int = 0
+    block_geometries: int = 0
+    iterations: int = 0
 
 
 @dataclass(frozen=True)
@@ -83,31 +102,56 @@ class Estimate:
         Rows of the linear system.
     n_symmetries
         Permutations found or given.
-    memory
-        Bytes of the whole process at its peak.
-    solver_memory
-        Bytes of the linear system, part of ``memory``.
+    dense, iterative
+        Either route.
+    plan
+        Which of them would be chosen, and why.
+    allowed
+        Bytes that the solver may use.
     available
         Bytes that can be allocated on the device now.
-    seconds
-        Wall time by stage.
-    flops_per_second
-        Measured rate of matrix products.
+    flops_per_second, bytes_per_second
+        Measured rate of matrix products, and of reading a matrix from memory.
+    iterations_measured
+        Whether iterations were measured on a part of the system.
     """
 
     n_train: int
     n_labels: int
     n_symmetries: int
-    memory: int
-    solver_memory: int
+    dense: RouteEstimate
+    iterative: RouteEstimate
+    plan: SolverPlan
+    allowed: int
     available: int
-    seconds: StageSeconds
     flops_per_second: float
+    bytes_per_second: float
+    iterations_measured: bool
+
+    @property
+    def chosen(self) -> RouteEstimate:
+        """The route that would be chosen."""
+        return self.dense if self.plan.solver == "dense" else self.iterative
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the whole process at its peak, by the chosen route."""
+        return self.chosen.memory
+
+    @property
+    def solver_memory(self) -> int:
+        """Bytes of the linear system, by the chosen route."""
+        return self.chosen.solver_memory
+
+    @property
+    def seconds(self) -> StageSeconds:
+        """Wall time by stage, by the chosen route."""
+        return self.chosen.seconds
 
     @property
     def fits(self) -> bool:
-        """Whether the linear system fits into the memory that is available."""
-        return self.solver_memory <= self.available
+        """Whether the chosen route fits into the memory that the solver may use."""
+        return self.solver_memory <= self.allowed
 
 
 def estimate_training(
@@ -119,13 +163,15 @@ def estimate_training(
     permutations: Literal["auto"] | ArrayLike | None = "auto",
     max_permutations: int | None = None,
     energy_weight: float = 0.0,
+    solver_options: SolverOptions = SolverOptions(),  # noqa: B008
     device: str = "cpu",
     seed: int = 0,
     progress: Progress = silent,
 ) -> Estimate:
     """Estimate memory and time of a training on ``n_train`` geometries like those of ``dataset``.
 
-    Takes a few seconds: it searches for the symmetries and assembles a small part of the matrix.
+    Takes a few seconds: it searches for the symmetries, assembles a small part of the matrix and
+    solves a small system by iteration.
 
     Parameters
     ----------
@@ -134,8 +180,9 @@ def estimate_training(
     n_train, n_valid
         Sizes of the training in question.
     request
-        Which hyper-parameters are given.
-    permutations, max_permutations, energy_weight, device, seed, progress
+        Which hyper-parameters are given. Iterations are measured with these; where they will be
+        chosen, with those that the search starts from.
+    permutations, max_permutations, energy_weight, solver_options, device, seed, progress
         As for :func:`kraft.train`.
 
     Raises
@@ -148,140 +195,73 @@ def estimate_training(
     some = np.unique(np.linspace(0, len(dataset) - 1, n_train).astype(np.int64))
     dataset = dataset.subset(some)
     started = time.perf_counter()
-    group = _group(dataset, permutations, max_permutations, seed, progress)
-    symmetry_seconds = time.perf_counter() - started
-    arrays = _arrays(dataset, group, energy_weight, device)
-    rates = _Rates.measure(device)
-    assembly = _AssemblyTime.measure(arrays, request, progress)
-    block = assembly.block_size
-    n_labels = n_train * block
-    solver_memory = DenseCholesky.required_memory(n_labels, block)
-    counts = _Counts(arrays, n_train, n_valid, len(group), block)
-    seconds = StageSeconds(
-        symmetry=symmetry_seconds if isinstance(permutations, str) else 0.0,
-        choice=_choice_seconds(counts, request, rates, assembly),
-        assembly=assembly.seconds(n_train),
-        factorization=DenseCholesky.required_flops(n_labels) / (_EFFICIENCY * rates.products),
-        prediction=counts.prediction_flops / rates.products,
+    group, found = permutation_group(dataset, permutations, max_permutations, seed, progress)
+    symmetry = 0.0 if found is None else time.perf_counter() - started
+    arrays = training_arrays(dataset, None, group, None, energy_weight, device)
+    samples = _samples(arrays, request)
+    size = SystemSize(n_train, samples.operator.block_size)
+    speeds = Speeds.measure(samples.operator, progress)
+    available = available_memory(device)
+    allowed = solver_options.max_memory or int(AVAILABLE_SHARE * available)
+    rule = _rule(samples, size, solver_options, seed, progress)
+    plan = _plan(size, solver_options, allowed, speeds, rule)
+    counts = Counts(arrays, n_train, n_valid, len(group), size.block_size)
+    flops = speeds.machine.flops
+    stages = _Stages(
+        counts,
+        resident + counts.array_memory,
+        0 if request.complete else choice_memory(counts),
+        symmetry,
+        choice_seconds(counts, request, flops, speeds.system.assembly),
+        counts.prediction_flops / flops,
     )
-    largest_stage = max(solver_memory, 0 if request.complete else _choice_memory(counts))
+    route = fastest_route(size, solver_options, allowed, speeds, rule)
     return Estimate(
         n_train=n_train,
-        n_labels=n_labels,
+        n_labels=size.n,
         n_symmetries=len(group),
-        memory=resident + largest_stage + counts.array_memory,
-        solver_memory=solver_memory,
-        available=available_memory(device),
-        seconds=seconds,
-        flops_per_second=rates.products,
+        dense=stages.with_solver(dense_cost(size, speeds.machine, speeds.system)),
+        iterative=replace(
+            stages.with_solver(route.cost),
+            rank=route.rank,
+            block_geometries=route.block_geometries,
+            iterations=route.cost.iterations,
+        ),
+        plan=plan,
+        allowed=allowed,
+        available=available,
+        flops_per_second=flops,
+        bytes_per_second=speeds.machine.bandwidth,
+        iterations_measured=rule.measured,
     )
 
 
 @dataclass(frozen=True)
-class _Rates:
-    """Floating-point operations per second of products and of factorizations of small systems."""
+class _Stages:
+    """What the stages beside the solver take."""
 
-    products: float
-    factorization: float
+    counts: Counts
+    base_memory: int
+    choice_memory: int
+    symmetry: float
+    choice: float
+    prediction: float
 
-    @classmethod
-    def measure(cls, device: str) -> _Rates:
-        n = _PROBE_SIZE
-        rng = torch.Generator().manual_seed(0)
-        matrix = torch.randn(n, n, generator=rng, dtype=torch.float64).to(device)
-        definite = matrix @ matrix.T + n * torch.eye(n, dtype=torch.float64, device=device)
-        products = 2.0 * n**3 / _best_time(lambda: matrix @ matrix, device)
-        factorization = n**3 / 3.0 / _best_time(lambda: cholesky_(definite.clone()), device)
-        return cls(products, factorization)
-
-
-def _best_time(function: Callable[[], object], device: str) -> float:
-    """Return the seconds that a call takes, the median over a fraction of a second."""
-    times: list[float] = []
-    function()
-    while sum(times) < _PROBE_SECONDS or len(times) < 3:
-        started = time.perf_counter()
-        function()
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
-
-
-@dataclass(frozen=True)
-class _AssemblyTime:
-    """Time of an assembly: so much for each pair of geometries."""
-
-    block_size: int
-    per_pair: float
-
-    @classmethod
-    def measure(cls, arrays: TrainingArrays, request: Request, progress: Progress) -> _AssemblyTime:
-        """Assemble more and more geometries until it takes long enough to be measured."""
-        kernel = request.kernels[0]
-        n_geometries = min(16, arrays.n_train)
-        while True:
-            operator, _, _ = arrays.operator(kernel, 10.0, np.arange(n_geometries))
-            seconds = _assembly_seconds(operator)
-            progress("measuring the assembly", n_geometries, arrays.n_train)
-            if seconds > _ASSEMBLY_SECONDS or n_geometries == arrays.n_train:
-                return cls(operator.block_size, seconds / _pairs(n_geometries))
-            n_geometries = min(2 * n_geometries, arrays.n_train)
-
-    def seconds(self, n_geometries: int) -> float:
-        """Return the time of an assembly of this many geometries."""
-        return self.per_pair * _pairs(n_geometries)
-
-
-def _assembly_seconds(operator: KernelOperator) -> float:
-    panels = LowerPanels(
-        operator.size, block_size=operator.block_size, dtype=operator.dtype, device=operator.device
-    )
-    started = time.perf_counter()
-    operator.assemble(panels)
-    if operator.device.type == "cuda":
-        torch.cuda.synchronize(operator.device)
-    return time.perf_counter() - started
-
-
-def _pairs(n_geometries: int) -> float:
-    return n_geometries * (n_geometries + 1) / 2.0
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Sizes from which memory and time follow."""
-
-    arrays: TrainingArrays
-    n_train: int
-    n_valid: int
-    n_symmetries: int
-    block_size: int
-
-    @property
-    def n_features(self) -> int:
-        return self.arrays.descriptor.n_features
-
-    @property
-    def array_memory(self) -> int:
-        """Bytes of features, gradients and bases of the training geometries."""
-        n_atoms = self.arrays.descriptor.n_atoms
-        entries = 8 * self.n_features + 3 * n_atoms * self.block_size
-        return 8 * self.n_train * entries
-
-    @property
-    def prediction_flops(self) -> float:
-        """Operations of the residual, the integration constant and the validation."""
-        queries = 2 * self.n_train + self.n_valid
-        return self.query_flops(self.n_train) * queries
-
-    def query_flops(self, n_train: int) -> float:
-        """Return the operations of one prediction with a model of ``n_train`` geometries."""
-        return 8.0 * n_train * self.n_symmetries * self.n_features
-
-    def subset(self, n_labels: int) -> int:
-        """Return how many geometries a round of the choice works on."""
-        return subset_size(self.n_train, n_labels, self.arrays.labels_per_geometry)
+    def with_solver(self, cost: Cost) -> RouteEstimate:
+        """Return the estimate of the whole training with a solver."""
+        largest = max(cost.memory, self.choice_memory, self.counts.model_memory)
+        return RouteEstimate(
+            memory=self.base_memory + largest,
+            solver_memory=cost.memory,
+            seconds=StageSeconds(
+                symmetry=self.symmetry,
+                choice=self.choice,
+                assembly=cost.assembly,
+                factorization=cost.factorization,
+                solution=cost.solution,
+                prediction=self.prediction,
+            ),
+        )
 
 
 def _check_request(n_train: int, n_valid: int, device: str) -> None:
@@ -292,77 +272,42 @@ def _check_request(n_train: int, n_valid: int, device: str) -> None:
     check_device(device)
 
 
-def _choice_seconds(
-    counts: _Counts, request: Request, rates: _Rates, assembly: _AssemblyTime
-) -> float:
-    if request.complete:
-        return 0.0
-    small, large = counts.subset(SMALL_SYSTEM), counts.subset(LARGE_SYSTEM)
-    rounds = [(small, len(request.kernels), *_trials(request, 0))]
-    if large > small:
-        rounds.append((large, min(TYPICAL_FINALISTS, len(request.kernels)), *_trials(request, 1)))
-    total = 0.0
-    for n_geometries, n_kernels, n_trials, n_length_scales in rounds:
-        size = n_geometries * counts.block_size
-        if counts.n_valid:
-            flops = counts.query_flops(n_geometries) * min(counts.n_valid, MAX_VALID_IN_SEARCH)
-            extra = flops / rates.products
-        else:  # the inverse
-            extra = 2.0 * size**3 / 3.0 / rates.factorization
-        trial = size**3 / 3.0 / rates.factorization + extra
-        total += n_kernels * (n_trials * trial + n_length_scales * assembly.seconds(n_geometries))
-    return total
+def _samples(arrays: TrainingArrays, request: Request) -> Samples:
+    """Return a system of the geometries there are, with given or typical hyper-parameters."""
+    kernel = request.kernels[0]
+    length_scale, relative = START[kernel]
+    operator, _, _ = arrays.operator(kernel, request.length_scale or length_scale)
+    regularization = request.regularization
+    if regularization is None:
+        regularization = relative * float(operator.diagonal().mean())
+    weights = arrays.labels.regularization(operator, regularization)
+    return Samples(operator, weights, arrays.labels.vector(operator))
 
 
-def _trials(request: Request, number: int) -> tuple[int, int]:
-    """Return how many trials, and how many length scales among them, one kernel takes."""
-    trials, length_scales = TYPICAL_TRIALS[number], TYPICAL_LENGTH_SCALES[number]
-    if request.length_scale is not None:
-        return length_scales, 1
-    if request.regularization is not None:
-        return length_scales, length_scales
-    return trials, length_scales
-
-
-def _choice_memory(counts: _Counts) -> int:
-    """Return the peak of a choice: the matrices kept, the one factorized, and its inverse."""
-    size = counts.subset(LARGE_SYSTEM) * counts.block_size
-    panels = (KEPT_SYSTEMS + 1) * panel_entries(size, counts.block_size)
-    inverses = 0 if counts.n_valid else 3  # the factor as a full matrix, a copy, the inverse
-    return 8 * (panels + inverses * size**2)
-
-
-def _group(
-    dataset: Dataset,
-    permutations: Literal["auto"] | ArrayLike | None,
-    max_permutations: int | None,
-    seed: int,
-    progress: Progress,
-) -> IntArray:
-    if permutations is None:
-        return identity(dataset.n_atoms)[None]
-    if not isinstance(permutations, str):
-        return validate(permutations, dataset.atomic_numbers)
-    return find_permutations(
-        dataset.positions,
-        dataset.atomic_numbers,
-        cell=dataset.cell,
-        max_permutations=max_permutations,
+def _rule(
+    samples: Samples, size: SystemSize, options: SolverOptions, seed: int, progress: Progress
+) -> IterationRule:
+    """Return the rule for the number of iterations, measured unless the system is small."""
+    if size.n <= DENSE_LABELS and options.solver != "iterative":
+        return IterationRule.typical(size.block_size, options.tolerance)
+    return measure_rule(
+        samples,
+        method_name(options),
+        options.block_geometries,
+        options.tolerance,
+        seconds=MEASURING_SECONDS,
         seed=seed,
         progress=progress,
-    ).permutations
-
-
-def _arrays(dataset: Dataset, group: IntArray, energy_weight: float, device: str) -> TrainingArrays:
-    cell = None if dataset.cell is None else torch.tensor(dataset.cell, device=device)
-    descriptor = InverseDistances(dataset.n_atoms, cell=cell, device=device)
-    return TrainingArrays(
-        descriptor=descriptor,
-        positions=torch.tensor(dataset.positions, device=device),
-        labels=Labels.from_dataset(dataset, energy_weight),
-        feature_permutations=feature_permutations(group),
-        feature_weights=np.ones(descriptor.n_features),
     )
+
+
+def _plan(
+    size: SystemSize, options: SolverOptions, allowed: int, speeds: Speeds, rule: IterationRule
+) -> SolverPlan:
+    plan = choose_route(size, options, allowed, speeds, rule)
+    if options.solver == "auto" and size.n <= DENSE_LABELS and plan.dense_memory <= allowed:
+        return replace(plan, solver="dense", rank=0, block_geometries=0, preconditioner="")
+    return plan
 
 
 def _resident_memory() -> int:

@@ -44,7 +44,7 @@ LARGEST_SHARE = 0.5
 MEASURED_SHARE = 0.05
 """Of the predicted time, to be spent on measuring iterations."""
 
-WORTH_MEASURING = 20.0
+WORTH_MEASURING = 10.0
 """Predicted seconds from which iterations are measured without being asked."""
 
 ASKED_SECONDS = 20.0
@@ -153,7 +153,7 @@ def plan_solution(
     if plain is not None:
         return plain
     speeds = Speeds.measure(operator, progress)
-    rule = IterationRule(tolerance=options.tolerance)
+    rule = IterationRule.typical(size.block_size, options.tolerance)
     samples = None
     if isinstance(operator, KernelOperator) and regularization is not None and labels is not None:
         samples = Samples(operator, regularization, labels)

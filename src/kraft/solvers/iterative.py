@@ -15,6 +15,7 @@ from kraft.core.random import generator
 from kraft.core.typing import IntArray
 from kraft.linalg.arrays import Array, native
 from kraft.linalg.operators import Product, SymmetricOperator
+from kraft.linalg.row_arithmetic import CHUNK_ELEMENTS
 from kraft.solvers.iteration import Iteration
 from kraft.solvers.monitor import Monitor
 from kraft.solvers.outcome import SolveOutcome
@@ -25,7 +26,10 @@ VECTORS = 16
 """Vectors of the size of a right-hand side that an iteration holds at its peak."""
 
 WORK_COLUMNS = 256
-"""Columns of work beside the preconditioner while it is built."""
+"""Columns of work while those of the preconditioner are made."""
+
+BLOCK_COPIES = 5
+"""Copies of a block of the remainder while it is factorized."""
 
 AVAILABLE_SHARE = 0.8
 """Of the memory that the machine has left, where no limit is given."""
@@ -91,7 +95,10 @@ class IterativeSolver:
         columns: int = 1,
         itemsize: int = 8,
     ) -> int:
-        """Return the bytes that a solution takes, without what the product keeps.
+        """Return the bytes that a solution takes at its peak, without what the product keeps.
+
+        Beside its columns, the preconditioner has a few columns of work while they are made; after
+        that the blocks of the remainder, a triangle and, for a moment, a square of its rank.
 
         Parameters
         ----------
@@ -105,9 +112,12 @@ class IterativeSolver:
             Right-hand sides.
         """
         rank = min(rank, size)
-        remainder = size * block_size * block_geometries
-        work = min(WORK_COLUMNS, max(rank, 1)) * size + 2 * rank * rank
-        return itemsize * (size * rank + remainder + work + VECTORS * size * columns)
+        making = min(WORK_COLUMNS, max(rank, 1)) * size
+        rows = block_geometries * block_size
+        inverting = size * rows + max(3 * rank * rank // 2, BLOCK_COPIES * rows * rows)
+        if block_geometries == 0:  # ill-conditioned as a rule: a QR by chunks
+            inverting = rank * rank + max(rank * rank // 2, min(size * rank, CHUNK_ELEMENTS))
+        return itemsize * (size * rank + max(making, inverting) + VECTORS * size * columns)
 
     def prepare(
         self,
