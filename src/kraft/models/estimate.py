@@ -38,6 +38,7 @@ from kraft.models.solver_choice import (
 )
 from kraft.models.solver_costs import Cost, SystemSize, dense_cost
 from kraft.models.solver_options import SolverOptions
+from kraft.models.solver_speeds import PROBE_BYTES
 from kraft.solvers.iterative import AVAILABLE_SHARE
 
 MEASURING_SECONDS = 10.0
@@ -191,12 +192,12 @@ def estimate_training(
         When a number is out of range.
     """
     _check_request(n_train, n_valid, device)
-    resident = _resident_memory()
     some = np.unique(np.linspace(0, len(dataset) - 1, n_train).astype(np.int64))
     dataset = dataset.subset(some)
     started = time.perf_counter()
     group, found = permutation_group(dataset, permutations, max_permutations, seed, progress)
     symmetry = 0.0 if found is None else time.perf_counter() - started
+    resident = _resident_memory()  # with the libraries that were loaded by now
     arrays = training_arrays(dataset, None, group, None, energy_weight, device)
     samples = _samples(arrays, request)
     size = SystemSize(n_train, samples.operator.block_size)
@@ -249,7 +250,7 @@ class _Stages:
 
     def with_solver(self, cost: Cost) -> RouteEstimate:
         """Return the estimate of the whole training with a solver."""
-        largest = max(cost.memory, self.choice_memory, self.counts.model_memory)
+        largest = max(cost.memory, self.choice_memory, self.counts.model_memory, PROBE_BYTES)
         return RouteEstimate(
             memory=self.base_memory + largest,
             solver_memory=cost.memory,

@@ -24,10 +24,10 @@ PROBE_SIZE = 1024
 PROBE_BYTES = 2**26
 """Of the matrix that is multiplied with a vector: more than the caches hold, as a rule."""
 
-SMALLEST_SAMPLE, LARGEST_SAMPLE = 32, 1024
-"""Geometries of the small systems whose products and assembly are measured."""
+SMALLEST_SAMPLE, LARGEST_SAMPLE = 64, 256
+"""Geometries of the small systems whose products are measured: larger ones leave memory behind."""
 
-SAMPLE_SECONDS = 0.03
+SAMPLE_SECONDS = 0.01
 """A product with a sample takes at least so long, unless there are no more geometries."""
 
 ASSEMBLY_SECONDS = 0.1
