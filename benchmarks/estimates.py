@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace, kind: str, name: str, route: str) -> Figur
     command += ["--data", str(options.data)] + (["--quick"] if options.quick else [])
     threads = str(options.threads)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     print(f"{name}: {kind} {route}".rstrip(), file=sys.stderr, flush=True)
     return figures
