@@ -98,7 +98,9 @@ class OperatorContract:
             expected = matrix @ vectors
             first, again = product(native(vectors)), product(native(vectors))
             assert_native(first, expected)
-            assert torch.equal(torch.as_tensor(first), torch.as_tensor(again)) and first is not again
+            assert (
+                torch.equal(torch.as_tensor(first), torch.as_tensor(again)) and first is not again
+            )
             assert torch.equal(vectors, before)
 
     def test_prepared_product_tells_its_memory(self, operator):

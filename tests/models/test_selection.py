@@ -10,9 +10,10 @@ import kraft.models.selection as module
 from kraft.core.errors import OptionError, SolverError
 from kraft.core.progress import silent
 from kraft.descriptors import InverseDistances
+from kraft.models.compass_search import compass_search
 from kraft.models.labels import Labels
 from kraft.models.objective import Objective, TrainingArrays
-from kraft.models.selection import Choice, Request, choose, compass_search
+from kraft.models.selection import Choice, Request, choose
 from kraft.symmetry.orbits import feature_permutations
 
 BOUNDS = ((-10.0, 10.0), (-10.0, 10.0))
@@ -151,12 +152,48 @@ class TestChoose:
     def test_two_rounds_on_larger_subsets(self, arrays, monkeypatch):
         monkeypatch.setattr(module, "SMALL_SYSTEM", 18)  # six geometries of water
         monkeypatch.setattr(module, "LARGE_SYSTEM", 45)
+        monkeypatch.setattr(module, "LARGEST_SYSTEM", 45)
         choice = choose(arrays, Request(), seed=0, progress=silent)
         assert {trial.n_train for trial in choice.trials} == {6, 15}
         best = min(
             (trial for trial in choice.trials if trial.n_train == 15), key=lambda t: t.force_mae
         )
         assert choice.length_scale == best.length_scale
+
+    def test_the_last_round_moves_only_the_regularization_and_extrapolates(
+        self, arrays, monkeypatch
+    ):
+        monkeypatch.setattr(module, "SMALL_SYSTEM", 15)
+        monkeypatch.setattr(module, "LARGE_SYSTEM", 24)
+        monkeypatch.setattr(module, "LARGEST_SYSTEM", 45)
+        choice = choose(arrays, Request("matern52"), seed=0, progress=silent)
+        last = [trial for trial in choice.trials if trial.n_train == 15]
+        assert {trial.length_scale for trial in last} == {choice.length_scale}
+        best = min(last, key=lambda t: t.force_mae)
+        before = min((t for t in choice.trials if t.n_train == 8), key=lambda t: t.force_mae)
+        power = np.log(before.regularization / best.regularization) / np.log(15 / 8)
+        expected = best.regularization * (15 / 20) ** np.clip(power, 0.0, 3.0)
+        lowest = 1e-12 * Objective(arrays, np.arange(15), "matern52").mean_diagonal(
+            choice.length_scale
+        )
+        assert choice.regularization == pytest.approx(max(expected, min(lowest, expected)), rel=0.1)
+        if choice.regularization != best.regularization:
+            assert "extrapolated" in choice.reason
+
+    def test_training_geometries_outside_the_subsets_are_held_out(self, monkeypatch):
+        training = toy_dataset(WATER, 80)
+        arrays = TrainingArrays(
+            descriptor=InverseDistances(3),
+            positions=torch.tensor(training.positions),
+            labels=Labels.from_dataset(training),
+            feature_permutations=feature_permutations(WATER.permutations),
+            feature_weights=np.ones(3),
+        )
+        monkeypatch.setattr(module, "SMALL_SYSTEM", 30)
+        monkeypatch.setattr(module, "LARGE_SYSTEM", 60)
+        choice = choose(arrays, Request("matern52"), seed=0, progress=silent)
+        assert choice.criterion == "held-out"
+        assert max(trial.n_train for trial in choice.trials) == 80 - module.MIN_HELD_OUT
 
     def test_without_validation_geometries_one_is_left_out(self, arrays):
         options = {**vars(arrays), "valid_positions": None, "valid_forces": None}

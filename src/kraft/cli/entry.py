@@ -16,6 +16,8 @@ def main() -> int:
         signal.signal(signal.SIGINT, _leave)
     # Waiting threads of torch would else keep a processor busy that SciPy's BLAS could use.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # So would those of NumPy's and SciPy's BLAS, each for 2**26 cycles after its last call.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
     from kraft.cli.main import main as run
 
     if started_by_hand:

@@ -10,6 +10,7 @@ permutations, 153 of 210 distances fixed) this does the work of 1260 features wi
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,14 @@ def feature_classes(feature_permutations: IntArray) -> tuple[FeatureClass, ...]:
         The class on which all permutations act differently (or, failing that, the largest one)
         last. Classes too small to pay for a pass of their own are merged.
     """
-    table = np.asarray(feature_permutations)
+    table = np.ascontiguousarray(feature_permutations, dtype=np.int64)
+    return _classes_of(table.shape, table.tobytes())
+
+
+@functools.lru_cache(maxsize=16)
+def _classes_of(shape: tuple[int, ...], content: bytes) -> tuple[FeatureClass, ...]:
+    """Return the classes of a table given by its content: systems of one molecule share them."""
+    table = np.frombuffer(content, dtype=np.int64).reshape(shape)
     n_permutations = len(table)
     groups: dict[tuple[int, ...], list[int]] = {}
     for orbit in _orbits(table):

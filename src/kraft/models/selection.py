@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
 from threadpoolctl import threadpool_limits
 
 from kraft.core.errors import OptionError, SolverError
 from kraft.core.progress import Progress
 from kraft.core.random import generator
+from kraft.core.typing import IntArray
 from kraft.kernels import KERNELS, radial_kernel
+from kraft.models.compass_search import Point, compass_search
 from kraft.models.objective import Objective, TrainingArrays
 
 LENGTH_SCALE_BOUNDS = (0.05, 5000.0)
@@ -28,10 +31,17 @@ REGULARIZATION_BOUNDS = (1e-14, 1e-2)
 START = {"matern52": (16.0, 1e-8), "matern72": (16.0, 1e-7), "gaussian": (8.0, 1e-7)}
 """Where a search starts: length scale in units of 1/Å, and relative regularization."""
 
-SMALL_SYSTEM, LARGE_SYSTEM = 1000, 2400
-"""Labels in the subsets of the first and of the second round."""
+SMALL_SYSTEM, LARGE_SYSTEM, LARGEST_SYSTEM = 1000, 2400, 6000
+"""Labels in the subsets of the first, the second and the last round."""
 
-FIRST_STEPS, SECOND_STEPS = (1.5, 0.375), (0.5, 0.5)
+MIN_HELD_OUT, MAX_HELD_OUT = 50, 200
+"""Training geometries outside the subsets that are enough to judge by, and as many as are used.
+
+Their error costs a prediction, the leave-one-out error the inverse of the matrix: three times the
+time of a trial.
+"""
+
+FIRST_STEPS, SECOND_STEPS, LAST_STEPS = (1.5, 0.375), (0.5, 0.5), (1.0, 0.5)
 """Largest and smallest step of each round, in powers of 2 (length scale) and 10."""
 
 TYPICAL_TRIALS, TYPICAL_LENGTH_SCALES, TYPICAL_FINALISTS = (25, 10), (7, 4), 3
@@ -41,10 +51,18 @@ second round: measured as a rule, for estimates of the time that a choice takes.
 CLOSE_CALL = 1.03
 """Kernels whose error is within this factor of the best go on to the second round."""
 
-AS_GOOD = 1.01
-"""Trials on a subset whose error is within this factor of the best count as equally good."""
+LAST_KERNELS = 2
+"""Kernels in the last round, where only the regularization moves."""
 
-Point = tuple[float, ...]
+LONGEST_TRIAL = 10.0
+"""Seconds that a trial of the last round may be expected to take; the round is left out else."""
+
+TYPICAL_EXPONENT, MAX_EXPONENT = 1.0, 3.0
+"""The best regularization falls with the number of geometries to minus this power; measured were
+0.7 (aspirin, Matérn-7/2) to more than 3 (ethanol, malonaldehyde, uracil)."""
+
+SMALLEST_EXTRAPOLATED = 1e-12
+"""Relative to the mean diagonal: an extrapolation goes no further."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +83,7 @@ class Choice:
     Attributes
     ----------
     criterion
-        ``"validation"``, ``"leave-one-out"`` or ``"given"``.
+        ``"validation"``, ``"held-out"``, ``"leave-one-out"`` or ``"given"``.
     at_edge
         Names of parameters that ended at the edge of the range searched; empty as a rule.
     reason
@@ -114,7 +132,8 @@ class Request:
 def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Progress) -> Choice:
     """Choose what the request leaves open.
 
-    The criterion is the force error on the validation geometries; without any, the
+    The criterion is the force error on the validation geometries. Without any, it is that on
+    training geometries outside the subsets of the search, where enough are left, and otherwise the
     leave-one-geometry-out error of the subset (`docs/theory.md`, eq. 12).
 
     Raises
@@ -134,52 +153,67 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         )
     started = time.perf_counter()
     search = _Search(arrays, request, seed, progress)
+    criterion = search.criterion
     # The matrices are small: more threads gain little on an idle machine, and on a busy one they
     # wait for each other, which made the search fifteen times slower.
     with threadpool_limits(limits=1):
-        winner = search.winner()
+        finalists = search.finalists()
+    winner = search.last_round(finalists)
     if not math.isfinite(winner.force_mae):
         raise SolverError(
             "No length scale and regularization in the searched range gave a solvable system. "
             "Look for duplicate or coincident frames with `kraft info`."
         )
-    if winner.n_train < arrays.n_train:
-        winner = _least_regularized(winner, search.trials)
-    criterion = "validation" if arrays.has_validation else "leave-one-out"
+    regularization = search.extrapolated(winner)
     return Choice(
         kernel=winner.kernel,
         length_scale=winner.length_scale,
-        regularization=winner.regularization,
+        regularization=regularization,
         criterion=criterion,
         trials=tuple(search.trials),
         at_edge=search.edges(winner),
         reason=(
             f"lowest {criterion} force error among {len(search.trials)} trials on up to "
             f"{winner.n_train} geometries"
-            + (", the least regularized of equals" if winner.n_train < arrays.n_train else "")
+            + (
+                f", its regularization of {winner.regularization:.1e} extrapolated to all"
+                if regularization != winner.regularization
+                else ""
+            )
         ),
         seconds=time.perf_counter() - started,
     )
 
 
-def _least_regularized(winner: Trial, trials: Sequence[Trial]) -> Trial:
-    """Return the trial with the smallest regularization among those as good as the winner.
-
-    The more geometries, the less regularization they want, so what a subset cannot tell apart is
-    decided in favor of the full training set.
-    """
-    equals = [
-        trial
-        for trial in trials
-        if (trial.kernel, trial.n_train) == (winner.kernel, winner.n_train)
-        and trial.force_mae <= AS_GOOD * winner.force_mae
-    ]
-    return min(equals, key=lambda trial: (trial.regularization, trial.force_mae))
-
-
 def subset_size(n_train: int, n_labels: int, labels_per_geometry: int) -> int:
     """Return how many of the geometries have at most this many labels, at least a few."""
     return min(n_train, max(5, n_labels // labels_per_geometry))
+
+
+def held_out_size(n_train: int, labels_per_geometry: int) -> int:
+    """Return how many training geometries outside the subsets a search can judge by; 0 if few."""
+    left = n_train - subset_size(n_train, LARGE_SYSTEM, labels_per_geometry)
+    return min(MAX_HELD_OUT, max(MIN_HELD_OUT, left // 3)) if left >= MIN_HELD_OUT else 0
+
+
+def _with_criterion(arrays: TrainingArrays, order: IntArray) -> tuple[TrainingArrays, str]:
+    """Return the arrays with geometries to judge by, where there are any, and the criterion.
+
+    The subsets are made of the first geometries of the order, so the last ones are held out.
+    """
+    if arrays.has_validation:
+        return arrays, "validation"
+    n_held_out = held_out_size(arrays.n_train, arrays.labels_per_geometry)
+    if n_held_out == 0:
+        return arrays, "leave-one-out"
+    chosen = torch.as_tensor(order[-n_held_out:])
+    forces = torch.as_tensor(arrays.labels.forces)[chosen] * arrays.labels.scale
+    held_out = replace(
+        arrays,
+        valid_positions=arrays.positions[chosen.to(arrays.positions.device)],
+        valid_forces=forces.to(arrays.positions),
+    )
+    return held_out, "held-out"
 
 
 class _Search:
@@ -188,14 +222,19 @@ class _Search:
     def __init__(
         self, arrays: TrainingArrays, request: Request, seed: int, progress: Progress
     ) -> None:
-        self._arrays = arrays
+        self._order = generator(seed, "selection").permutation(arrays.n_train)
+        self._arrays, self.criterion = _with_criterion(arrays, self._order)
+        held_out = self._arrays.valid_positions
+        taken = 0 if arrays.has_validation or held_out is None else len(held_out)
+        self._n_available = arrays.n_train - taken
         self._request = request
         self._progress = progress
-        self._order = generator(seed, "selection").permutation(arrays.n_train)
+        self._longest = 0.0  # seconds of a trial so far
+        self._ancestor: dict[Trial, Trial] = {}  # where a trial of the last round started
         self._relative: dict[Trial, float] = {}  # regularization over the mean diagonal
         self.trials: list[Trial] = []
 
-    def winner(self) -> Trial:
+    def finalists(self) -> list[Trial]:
         """Search with each kernel on a small subset, then with the best ones on a larger one."""
         best = {
             name: self.run(name, START[name], SMALL_SYSTEM, FIRST_STEPS)
@@ -208,11 +247,47 @@ class _Search:
                 name: self.run(name, self.start_of(best[name]), LARGE_SYSTEM, SECOND_STEPS)
                 for name in finalists
             }
-        return min(best.values(), key=lambda trial: trial.force_mae)
+        return sorted(best.values(), key=lambda trial: trial.force_mae)
+
+    def last_round(self, finalists: list[Trial]) -> Trial:
+        """Move the regularization of the best trials on a still larger subset; return the best.
+
+        The more geometries, the less regularization they want, and the error depends on it more
+        and more: a subset of a tenth of them can ask for a hundred times too much, at twice the
+        error.
+        """
+        larger = self.n_geometries(LARGEST_SYSTEM)
+        growth = larger / finalists[0].n_train
+        expected = self._longest * growth**2.5
+        if self._request.regularization or growth < 1.2 or expected > LONGEST_TRIAL:
+            return finalists[0]
+        best = []
+        for trial in finalists[:LAST_KERNELS]:
+            start = self.start_of(trial)
+            last = self.run(trial.kernel, start, LARGEST_SYSTEM, LAST_STEPS, axes=(1,))
+            self._ancestor[last] = trial
+            best.append(last)
+        return min(best, key=lambda trial: trial.force_mae)
+
+    def extrapolated(self, trial: Trial) -> float:
+        """Return the regularization of a trial for the whole training set.
+
+        It falls as a power of the number of geometries, the same as between the last two rounds.
+        """
+        if self._request.regularization or trial.n_train == self._arrays.n_train:
+            return trial.regularization
+        exponent, before = TYPICAL_EXPONENT, self._ancestor.get(trial)
+        if before is not None:
+            fall = math.log(before.regularization / trial.regularization)
+            exponent = fall / math.log(trial.n_train / before.n_train)
+        exponent = min(max(exponent, 0.0), MAX_EXPONENT)
+        factor = (trial.n_train / self._arrays.n_train) ** exponent
+        lowest = SMALLEST_EXTRAPOLATED / self._relative[trial]
+        return float(trial.regularization * min(1.0, max(factor, lowest)))
 
     def n_geometries(self, n_labels: int) -> int:
         """Return how many training geometries a subset of this many labels has."""
-        return subset_size(self._arrays.n_train, n_labels, self._arrays.labels_per_geometry)
+        return subset_size(self._n_available, n_labels, self._arrays.labels_per_geometry)
 
     def start_of(self, trial: Trial) -> tuple[float, float]:
         """Return length scale and relative regularization of a trial."""
@@ -224,13 +299,18 @@ class _Search:
         start: tuple[float, float],
         n_labels: int,
         steps: tuple[float, float],
+        axes: Sequence[int] = (0, 1),
     ) -> Trial:
-        """Search from ``start`` and return the best trial of this kernel on this subset."""
+        """Search from ``start`` and return the best trial of this kernel on this subset.
+
+        ``axes`` are those that may move: 0 for the length scale, 1 for the regularization.
+        """
         objective = Objective(self._arrays, self._order[: self.n_geometries(n_labels)], kernel)
         fixed = self._request
         points: dict[Point, Trial] = {}
 
         def evaluate(point: Point) -> float:
+            started = time.perf_counter()
             length_scale = fixed.length_scale or 2.0 ** point[0]
             mean_diagonal = objective.mean_diagonal(length_scale)
             regularization = fixed.regularization or 10.0 ** point[1] * mean_diagonal
@@ -238,6 +318,7 @@ class _Search:
             trial = Trial(kernel, length_scale, regularization, objective.n_train, error)
             self._relative[trial] = regularization / mean_diagonal
             points[point] = trial
+            self._longest = max(self._longest, time.perf_counter() - started)
             self.trials.append(trial)
             self._progress(f"choosing ({kernel})", len(points), 0)
             return error
@@ -253,7 +334,7 @@ class _Search:
         free = [
             axis
             for axis, value in enumerate((fixed.length_scale, fixed.regularization))
-            if value is None
+            if value is None and axis in axes
         ]
         largest, smallest = steps
         best = compass_search(evaluate, center, bounds, free, step=largest, smallest_step=smallest)
@@ -274,48 +355,3 @@ class _Search:
             if given is None and not low * 1.01 < value < high / 1.01:
                 found.append(name)
         return tuple(found)
-
-
-def compass_search(
-    function: Callable[[Point], float],
-    start: Point,
-    bounds: Sequence[tuple[float, float]],
-    free: Sequence[int],
-    *,
-    step: float,
-    smallest_step: float,
-) -> Point:
-    """Minimize by steps along the free axes and, with two, their diagonals; halve when none helps.
-
-    Every point is evaluated once. The function may return infinity where it is not defined.
-    """
-    values: dict[Point, float] = {}
-
-    def value(point: Point) -> float:
-        if point not in values:
-            values[point] = function(point)
-        return values[point]
-
-    directions = [
-        tuple(sign if axis == chosen else 0.0 for axis in range(len(start)))
-        for chosen in free
-        for sign in (1.0, -1.0)
-    ]
-    if len(free) == 2:
-        directions += [(1.0, 1.0), (-1.0, -1.0)]  # along the valley
-    best = start
-    value(best)
-    while directions and step >= smallest_step:
-        neighbors = [
-            tuple(
-                min(max(x + step * d, low), high)
-                for x, d, (low, high) in zip(best, direction, bounds, strict=True)
-            )
-            for direction in directions
-        ]
-        candidate = min(neighbors, key=value)
-        if value(candidate) < value(best):
-            best = candidate
-        else:
-            step /= 2.0
-    return best

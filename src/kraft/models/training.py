@@ -63,7 +63,8 @@ def train(
         Geometries to learn from.
     validation
         Geometries by which hyper-parameters are chosen; disjoint from the training geometries.
-        Without them the leave-one-geometry-out error is used.
+        Without them some of the training geometries are held out of the search or, where they are
+        few, the leave-one-geometry-out error is used.
     kernel
         ``"matern52"`` (the papers'), ``"matern72"``, ``"gaussian"``, or ``"auto"``.
     length_scale

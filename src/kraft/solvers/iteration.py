@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 HISTORY_INTERVAL = 10
 """Steps between points of the history."""
 
+FEW_STEPS = 150
+"""Before as many steps since a restart, the speed of convergence says little."""
+
 LARGEST_RESIDUAL = 100.0
 """Relative residuals beyond this are those of a singular system, whose energy tells nothing."""
 
@@ -195,7 +198,8 @@ class Iteration:
 
         Where none can be had, restart once as it is, after more patience, and then give up.
         """
-        if not self._window.stalled(EAGER if self._may_grow else PATIENT):
+        stalled = self._window.stalled(EAGER if self._may_grow else PATIENT)
+        if not stalled and not (self._may_grow and self._growth_pays()):
             return None
         self._cg.refresh()
         self._keep_best()
@@ -211,6 +215,19 @@ class Iteration:
             self._idle_restarts += 1
         self._begin_again()
         return "converged" if self._cg.converged else None
+
+    def _growth_pays(self) -> bool:
+        """Whether a stronger preconditioner would end the iteration sooner, about.
+
+        Twice the rank takes four times as long to build, and the iterations since the restart and
+        those left about half as long.
+        """
+        if self._iterations % self._system.solver.check_interval or self._window.steps < FEW_STEPS:
+            return False
+        left = self._window.seconds_left(self._cg.tolerance)
+        if left is None:
+            return False
+        return left > 8.0 * self._system.seconds_last_build + self._window.seconds
 
     def _grow(self) -> bool:
         """Build a stronger preconditioner; return whether that was possible."""

@@ -31,6 +31,9 @@ WORK_COLUMNS = 256
 BLOCK_COPIES = 5
 """Copies of a block of the remainder while it is factorized."""
 
+LEAST_GROWTH = 1.2
+"""A restart with a rank that is larger by less than this factor is not worth its cost."""
+
 AVAILABLE_SHARE = 0.8
 """Of the memory that the machine has left, where no limit is given."""
 
@@ -67,7 +70,7 @@ class IterativeSolver:
     max_iterations: int | None = None
     max_memory: int | None = None
     seed: int = 0
-    rank_growth: float = 1.5
+    rank_growth: float = 2.0
     max_restarts: int = 6
     check_interval: int = 50
 
@@ -196,6 +199,7 @@ class PreparedIterative:
     allowed_memory: int
     seconds_product: float
     seconds_preconditioner: float = 0.0
+    seconds_last_build: float = 0.0
     _preconditioner: Preconditioner | None = None
     _iteration: Iteration | None = field(default=None, repr=False)
     _builds: int = 0
@@ -229,7 +233,8 @@ class PreparedIterative:
             previous=previous,
         )
         self._builds, self._complete = self._builds + 1, True
-        self.seconds_preconditioner += time.perf_counter() - started
+        self.seconds_last_build = time.perf_counter() - started
+        self.seconds_preconditioner += self.seconds_last_build
 
     def apply(self, vectors: Array) -> Array:
         """Return ``(A + Λ) v`` for native ``(n,)`` or ``(n, m)``."""
@@ -240,20 +245,26 @@ class PreparedIterative:
 
     def stronger_rank(self, columns: int = 1) -> int | None:
         """Return the rank for the next restart, ``None`` when memory or the size forbids more."""
-        solver, operator = self.solver, self.operator
-        present = self.preconditioner.rank
-        rank = min(max(int(present * solver.rank_growth), present + 1), operator.size)
-        needed = solver.required_memory(
-            operator.size,
-            operator.block_size,
+        present, growth = self.preconditioner.rank, self.solver.rank_growth
+        if growth == 1.0 or present == 0:
+            return None
+        while growth > LEAST_GROWTH:
+            rank = min(max(int(present * growth), present + 1), self.operator.size)
+            if rank > present and self._fits(rank, columns):
+                return rank
+            growth = 1.0 + 0.7 * (growth - 1.0)
+        return None
+
+    def _fits(self, rank: int, columns: int) -> bool:
+        needed = self.solver.required_memory(
+            self.operator.size,
+            self.operator.block_size,
             rank,
-            block_geometries=_block_geometries(solver.preconditioner),
+            block_geometries=_block_geometries(self.solver.preconditioner),
             columns=columns,
-            itemsize=torch.finfo(operator.dtype).bits // 8,
+            itemsize=torch.finfo(self.operator.dtype).bits // 8,
         )
-        fits = needed + self.product.memory <= self.allowed_memory
-        grows = present < rank and solver.rank_growth > 1.0 and present > 0
-        return rank if fits and grows else None
+        return needed + self.product.memory <= self.allowed_memory
 
     def solve(
         self,

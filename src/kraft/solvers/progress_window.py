@@ -59,6 +59,16 @@ class ProgressWindow:
         for values in (self._seconds, self._best, self._logarithms, self._energies):
             values.clear()
 
+    @property
+    def steps(self) -> int:
+        """Steps since the restart."""
+        return len(self._best)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time since the first of these steps."""
+        return self._seconds[-1] - self._seconds[0] if self._seconds else 0.0
+
     def add(self, seconds: float, relative_residual: float, energy: float) -> None:
         """Take in a step: wall time so far, its residual and its energy."""
         best = min(self._best[-1], relative_residual) if self._best else relative_residual
