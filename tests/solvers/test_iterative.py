@@ -11,6 +11,7 @@ from kraft.core.errors import MemoryLimitError, OptionError, SolverError
 from kraft.core.progress import silent
 from kraft.linalg.dense_operator import DenseOperator
 from kraft.solvers import IterativeSolver, SolverState, StopReason
+from kraft.solvers.iteration import Iteration
 from kraft.solvers.preconditioners import METHODS, preconditioner_method
 
 UNIFORM = preconditioner_method("uniform")
