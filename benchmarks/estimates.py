@@ -89,6 +89,7 @@ def _run(options: argparse.Namespace, kind: str, name: str, route: str) -> Figur
 
 def _work(kind: str, case: Case, route: str, data: Path) -> Figures:
     import kraft
+    import kraft.models.estimate  # loads all libraries, before the clock starts
 
     dataset = kraft.read(data / case.file)
     if kind == "estimate":
