@@ -17,6 +17,12 @@ Answer
 
 from __future__ import annotations
 
+import os
+
+# As the command line does, before the libraries read them (`kraft/cli/entry.py`).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "10")
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
