@@ -113,7 +113,7 @@ CASES: dict[str, Case] = {
         "ethanol, CCSD(T)",
         ETHANOL,
         900,
-        n_test=100,
+        n_test=98,
         memory=2 * GIGABYTE,
         seconds=40,
     ),

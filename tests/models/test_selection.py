@@ -172,7 +172,7 @@ class TestChoose:
         best = min(last, key=lambda t: t.force_mae)
         before = min((t for t in choice.trials if t.n_train == 8), key=lambda t: t.force_mae)
         power = np.log(before.regularization / best.regularization) / np.log(15 / 8)
-        expected = best.regularization * (15 / 20) ** np.clip(power, 0.0, 3.0)
+        expected = best.regularization * (15 / 20) ** np.clip(power, 2.0, 3.0)
         lowest = 1e-12 * Objective(arrays, np.arange(15), "matern52").mean_diagonal(
             choice.length_scale
         )

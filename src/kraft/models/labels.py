@@ -8,14 +8,14 @@ means the same for every molecule and unit (as in paper 002; `docs/theory.md`, s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kraft.core.errors import DataError, OptionError
-from kraft.core.typing import FloatArray
+from kraft.core.typing import FloatArray, IntArray
 from kraft.data.dataset import Dataset
 from kraft.kernels.operator import KernelOperator
 
@@ -64,6 +64,11 @@ class Labels:
                 )
             energies = (dataset.energies - dataset.energies.mean()) / scale
         return cls(dataset.forces / scale, energies, scale, energy_weight)
+
+    def subset(self, indices: IntArray) -> Labels:
+        """Return the labels of some of the geometries, as they are."""
+        energies = None if self.energies is None else self.energies[indices]
+        return replace(self, forces=self.forces[indices], energies=energies)
 
     def vector(self, operator: KernelOperator) -> Tensor:
         """Return the right-hand side of the operator's system."""

@@ -97,13 +97,7 @@ class Objective:
         self._indices = indices
         self._kernel = kernel
         self.n_train = len(indices)
-        labels = arrays.labels
-        self._labels = Labels(
-            labels.forces[indices],
-            None if labels.energies is None else labels.energies[indices],
-            labels.scale,
-            labels.energy_weight,
-        )
+        self._labels = arrays.labels.subset(indices)
         self._systems: dict[float, _System] = {}
 
     def mean_diagonal(self, length_scale: float) -> float:

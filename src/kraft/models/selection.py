@@ -57,9 +57,10 @@ LAST_KERNELS = 2
 LONGEST_TRIAL = 10.0
 """Seconds that a trial of the last round may be expected to take; the round is left out else."""
 
-TYPICAL_EXPONENT, MAX_EXPONENT = 1.0, 3.0
-"""The best regularization falls with the number of geometries to minus this power; measured were
-0.7 (aspirin, Matérn-7/2) to more than 3 (ethanol, malonaldehyde, uracil)."""
+LEAST_EXPONENT, MAX_EXPONENT = 2.0, 3.0
+"""The best regularization falls with the number of geometries to minus this power: measured were
+0.7 (aspirin, Matérn-7/2, 42 to 105 geometries), 1.6 (105 to 350) and more than 3 (ethanol,
+malonaldehyde, uracil; 100 to 300)."""
 
 SMALLEST_EXTRAPOLATED = 1e-12
 """Relative to the mean diagonal: an extrapolation goes no further."""
@@ -276,11 +277,11 @@ class _Search:
         """
         if self._request.regularization or trial.n_train == self._arrays.n_train:
             return trial.regularization
-        exponent, before = TYPICAL_EXPONENT, self._ancestor.get(trial)
+        exponent, before = LEAST_EXPONENT, self._ancestor.get(trial)
         if before is not None:
             fall = math.log(before.regularization / trial.regularization)
             exponent = fall / math.log(trial.n_train / before.n_train)
-        exponent = min(max(exponent, 0.0), MAX_EXPONENT)
+        exponent = min(max(exponent, LEAST_EXPONENT), MAX_EXPONENT)
         factor = (trial.n_train / self._arrays.n_train) ** exponent
         lowest = SMALLEST_EXTRAPOLATED / self._relative[trial]
         return float(trial.regularization * min(1.0, max(factor, lowest)))
