@@ -22,12 +22,13 @@ from kraft.solvers.monitor import Iterate, StopReason
 from kraft.solvers.preconditioners import preconditioner_method
 from kraft.solvers.rank_rule import RankRule
 
-K_MIN_A_MOTION, TYPICAL_SLOPE = 2.2, 1.5
+K_MIN_A_MOTION, TYPICAL_SLOPE = 4.0, 1.5
 """``k_min`` for each internal motion, and ``m``.
 
 Measured were, by kernel and regularization, a ``k_min`` of 30 to 40 for ethanol (21 motions), 33 to
 110 for malonaldehyde (21), 36 to 100 for uracil (30), 80 to 190 for aspirin (57) and 35 to 270 for
 a tetrapeptide (120).
+The first is taken from the upper end, since too small a rank costs more time than too large a one.
 """
 
 SLOPES = (1.3, 1.8)

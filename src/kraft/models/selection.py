@@ -31,7 +31,7 @@ REGULARIZATION_BOUNDS = (1e-14, 1e-2)
 START = {"matern52": (16.0, 1e-8), "matern72": (16.0, 1e-7), "gaussian": (8.0, 1e-7)}
 """Where a search starts: length scale in units of 1/Å, and relative regularization."""
 
-SMALL_SYSTEM, LARGE_SYSTEM, LARGEST_SYSTEM = 1000, 2400, 6000
+SMALL_SYSTEM, LARGE_SYSTEM, LARGEST_SYSTEM = 1000, 2400, 4000
 """Labels in the subsets of the first, the second and the last round."""
 
 MIN_HELD_OUT, MAX_HELD_OUT = 50, 200

@@ -44,7 +44,10 @@ LARGEST_SHARE = 0.5
 MEASURED_SHARE = 0.05
 """Of the predicted time, to be spent on measuring iterations."""
 
-WORTH_MEASURING = 10.0
+LEAST_MEASURING = 2.0
+"""Seconds at least, where iterations are measured at all: less time tells nothing."""
+
+WORTH_MEASURING = 4.0
 """Predicted seconds from which iterations are measured without being asked."""
 
 ASKED_SECONDS = 20.0
@@ -301,7 +304,7 @@ def _measuring_seconds(options: SolverOptions, iterative: Cost, dense: Cost, all
     expected = iterative.seconds
     if options.solver == "auto" and dense.memory <= allowed:
         expected = min(expected, dense.seconds)
-    return 0.0 if expected < WORTH_MEASURING else MEASURED_SHARE * expected
+    return 0.0 if expected < WORTH_MEASURING else max(LEAST_MEASURING, MEASURED_SHARE * expected)
 
 
 def _compare(

@@ -219,15 +219,15 @@ class Iteration:
     def _growth_pays(self) -> bool:
         """Whether a stronger preconditioner would end the iteration sooner, about.
 
-        Twice the rank takes four times as long to build, and the iterations since the restart and
-        those left about half as long.
+        Twice the rank takes four times as long to build, and all iterations together a third to
+        half as long as those since the restart and those left.
         """
         if self._iterations % self._system.solver.check_interval or self._window.steps < FEW_STEPS:
             return False
         left = self._window.seconds_left(self._cg.tolerance)
         if left is None:
             return False
-        return left > 8.0 * self._system.seconds_last_build + self._window.seconds
+        return left > 6.0 * self._system.seconds_last_build + 0.5 * self._window.seconds
 
     def _grow(self) -> bool:
         """Build a stronger preconditioner; return whether that was possible."""
