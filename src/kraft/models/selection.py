@@ -52,10 +52,13 @@ CLOSE_CALL = 1.03
 """Kernels whose error is within this factor of the best go on to the second round."""
 
 LAST_KERNELS = 2
-"""Kernels in the last round, where only the regularization moves."""
+"""Kernels in the last round, where as a rule only the regularization moves."""
 
-LONGEST_TRIAL = 10.0
-"""Seconds that a trial of the last round may be expected to take; the round is left out else."""
+POOR_FIT = 0.25
+"""A force error beyond this share of the forces' standard deviation: little is learned."""
+
+LARGEST_POOR_SYSTEM = 8000
+"""Labels in the subset of the last round then."""
 
 LEAST_EXPONENT, MAX_EXPONENT = 2.0, 3.0
 """The best regularization falls with the number of geometries to minus this power: measured were
@@ -230,7 +233,6 @@ class _Search:
         self._n_available = arrays.n_train - taken
         self._request = request
         self._progress = progress
-        self._longest = 0.0  # seconds of a trial so far
         self._ancestor: dict[Trial, Trial] = {}  # where a trial of the last round started
         self._relative: dict[Trial, float] = {}  # regularization over the mean diagonal
         self.trials: list[Trial] = []
@@ -251,22 +253,25 @@ class _Search:
         return sorted(best.values(), key=lambda trial: trial.force_mae)
 
     def last_round(self, finalists: list[Trial]) -> Trial:
-        """Move the regularization of the best trials on a still larger subset; return the best.
+        """Go on with the best trials on a still larger subset; return the best.
 
         The more geometries, the less regularization they want, and the error depends on it more
         and more: a subset of a tenth of them can ask for a hundred times too much, at twice the
-        error.
+        error. So the regularization moves; where the subsets were too small to learn much, their
+        choice means nothing, and the search begins anew from where it began.
         """
-        larger = self.n_geometries(LARGEST_SYSTEM)
-        growth = larger / finalists[0].n_train
-        expected = self._longest * growth**2.5
-        if self._request.regularization or growth < 1.2 or expected > LONGEST_TRIAL:
+        learned_little = finalists[0].force_mae > POOR_FIT * self._arrays.labels.scale
+        n_labels = LARGEST_POOR_SYSTEM if learned_little else LARGEST_SYSTEM
+        growth = self.n_geometries(n_labels) / finalists[0].n_train
+        if growth < 1.2 or (self._request.regularization and not learned_little):
             return finalists[0]
         best = []
         for trial in finalists[:LAST_KERNELS]:
-            start = self.start_of(trial)
-            last = self.run(trial.kernel, start, LARGEST_SYSTEM, LAST_STEPS, axes=(1,))
-            self._ancestor[last] = trial
+            start = START[trial.kernel] if learned_little else self.start_of(trial)
+            axes = (0, 1) if learned_little else (1,)
+            last = self.run(trial.kernel, start, n_labels, LAST_STEPS, axes)
+            if not learned_little:
+                self._ancestor[last] = trial
             best.append(last)
         return min(best, key=lambda trial: trial.force_mae)
 
@@ -311,7 +316,6 @@ class _Search:
         points: dict[Point, Trial] = {}
 
         def evaluate(point: Point) -> float:
-            started = time.perf_counter()
             length_scale = fixed.length_scale or 2.0 ** point[0]
             mean_diagonal = objective.mean_diagonal(length_scale)
             regularization = fixed.regularization or 10.0 ** point[1] * mean_diagonal
@@ -319,7 +323,6 @@ class _Search:
             trial = Trial(kernel, length_scale, regularization, objective.n_train, error)
             self._relative[trial] = regularization / mean_diagonal
             points[point] = trial
-            self._longest = max(self._longest, time.perf_counter() - started)
             self.trials.append(trial)
             self._progress(f"choosing ({kernel})", len(points), 0)
             return error
