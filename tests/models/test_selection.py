@@ -180,6 +180,19 @@ class TestChoose:
         if choice.regularization != best.regularization:
             assert "extrapolated" in choice.reason
 
+    def test_typical_values_where_the_subsets_learn_too_little(self, arrays, monkeypatch):
+        monkeypatch.setattr(module, "SMALL_SYSTEM", 15)
+        monkeypatch.setattr(module, "LARGE_SYSTEM", 24)
+        monkeypatch.setattr(module, "POOR_FIT", 0.0)
+        choice = choose(arrays, Request("gaussian"), seed=0, progress=silent)
+        values = arrays.descriptor.values(arrays.positions)
+        distance = float(torch.pdist(values).median())
+        assert choice.length_scale == pytest.approx(16.0 * distance)
+        assert "typical" in choice.reason
+        objective = Objective(arrays, np.arange(20), "gaussian")
+        relative = choice.regularization / objective.mean_diagonal(choice.length_scale)
+        assert relative == pytest.approx(module.START["gaussian"][1], rel=0.05)
+
     def test_training_geometries_outside_the_subsets_are_held_out(self, monkeypatch):
         training = toy_dataset(WATER, 80)
         arrays = TrainingArrays(

@@ -42,6 +42,7 @@ time of a trial.
 """
 
 FIRST_STEPS, SECOND_STEPS, LAST_STEPS = (1.5, 0.375), (0.5, 0.5), (1.0, 0.5)
+NO_STEPS = (0.0, 1.0)
 """Largest and smallest step of each round, in powers of 2 (length scale) and 10."""
 
 TYPICAL_TRIALS, TYPICAL_LENGTH_SCALES, TYPICAL_FINALISTS = (25, 10), (7, 4), 3
@@ -57,8 +58,11 @@ LAST_KERNELS = 2
 POOR_FIT = 0.25
 """A force error beyond this share of the forces' standard deviation: little is learned."""
 
-LARGEST_POOR_SYSTEM = 8000
-"""Labels in the subset of the last round then."""
+TYPICAL_LENGTH_SCALE = {"matern52": 42.0, "matern72": 50.0, "gaussian": 16.0}
+"""In units of the median distance between the features of two geometries (as for aspirin)."""
+
+TYPICAL_GEOMETRIES = 60
+"""Geometries that this distance is taken from."""
 
 LEAST_EXPONENT, MAX_EXPONENT = 2.0, 3.0
 """The best regularization falls with the number of geometries to minus this power: measured were
@@ -233,6 +237,7 @@ class _Search:
         self._n_available = arrays.n_train - taken
         self._request = request
         self._progress = progress
+        self._final: set[Trial] = set()  # typical for all sizes
         self._ancestor: dict[Trial, Trial] = {}  # where a trial of the last round started
         self._relative: dict[Trial, float] = {}  # regularization over the mean diagonal
         self.trials: list[Trial] = []
@@ -253,34 +258,51 @@ class _Search:
         return sorted(best.values(), key=lambda trial: trial.force_mae)
 
     def last_round(self, finalists: list[Trial]) -> Trial:
-        """Go on with the best trials on a still larger subset; return the best.
+        """Move the regularization of the best trials on a still larger subset; return the best.
 
         The more geometries, the less regularization they want, and the error depends on it more
         and more: a subset of a tenth of them can ask for a hundred times too much, at twice the
-        error. So the regularization moves; where the subsets were too small to learn much, their
-        choice means nothing, and the search begins anew from where it began.
+        error. Where the subsets were too small to learn much, their choice means nothing, and
+        typical values are taken, with the best kernel at these.
         """
-        learned_little = finalists[0].force_mae > POOR_FIT * self._arrays.labels.scale
-        n_labels = LARGEST_POOR_SYSTEM if learned_little else LARGEST_SYSTEM
-        growth = self.n_geometries(n_labels) / finalists[0].n_train
-        if growth < 1.2 or (self._request.regularization and not learned_little):
+        if finalists[0].n_train == self._arrays.n_train:
+            return finalists[0]
+        if finalists[0].force_mae > POOR_FIT * self._arrays.labels.scale:
+            typical = [self._typical(trial.kernel) for trial in finalists]
+            return min(typical, key=lambda trial: trial.force_mae)
+        growth = self.n_geometries(LARGEST_SYSTEM) / finalists[0].n_train
+        if growth < 1.2 or self._request.regularization:
             return finalists[0]
         best = []
         for trial in finalists[:LAST_KERNELS]:
-            start = START[trial.kernel] if learned_little else self.start_of(trial)
-            axes = (0, 1) if learned_little else (1,)
-            last = self.run(trial.kernel, start, n_labels, LAST_STEPS, axes)
-            if not learned_little:
-                self._ancestor[last] = trial
+            start = self.start_of(trial)
+            last = self.run(trial.kernel, start, LARGEST_SYSTEM, LAST_STEPS, axes=(1,))
+            self._ancestor[last] = trial
             best.append(last)
         return min(best, key=lambda trial: trial.force_mae)
+
+    def _typical(self, kernel: str) -> Trial:
+        """Try the length scale that suits molecules whose features differ as much."""
+        chosen = torch.as_tensor(self._order[:TYPICAL_GEOMETRIES])
+        values = self._arrays.descriptor.values(self._arrays.positions[chosen])
+        weights = torch.as_tensor(self._arrays.feature_weights, device=values.device)
+        distance = float(torch.pdist(values * weights).median())
+        start = TYPICAL_LENGTH_SCALE[kernel] * distance, START[kernel][1]
+        trial = self.run(kernel, start, LARGE_SYSTEM, NO_STEPS)
+        self._final.add(trial)
+        return trial
+
+    def is_typical(self, trial: Trial) -> bool:
+        """Whether a trial was not searched for."""
+        return trial in self._final
 
     def extrapolated(self, trial: Trial) -> float:
         """Return the regularization of a trial for the whole training set.
 
         It falls as a power of the number of geometries, the same as between the last two rounds.
         """
-        if self._request.regularization or trial.n_train == self._arrays.n_train:
+        known = trial.n_train == self._arrays.n_train or trial in self._final
+        if self._request.regularization or known:
             return trial.regularization
         exponent, before = LEAST_EXPONENT, self._ancestor.get(trial)
         if before is not None:
