@@ -180,15 +180,7 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         criterion=criterion,
         trials=tuple(search.trials),
         at_edge=search.edges(winner),
-        reason=(
-            f"lowest {criterion} force error among {len(search.trials)} trials on up to "
-            f"{winner.n_train} geometries"
-            + (
-                f", its regularization of {winner.regularization:.1e} extrapolated to all"
-                if regularization != winner.regularization
-                else ""
-            )
-        ),
+        reason=search.reason(winner, regularization),
         seconds=time.perf_counter() - started,
     )
 
@@ -292,9 +284,17 @@ class _Search:
         self._final.add(trial)
         return trial
 
-    def is_typical(self, trial: Trial) -> bool:
-        """Whether a trial was not searched for."""
-        return trial in self._final
+    def reason(self, winner: Trial, regularization: float) -> str:
+        """Return why the winner, with this regularization, was chosen."""
+        if winner in self._final:
+            return "typical for such molecules, since subsets that can be searched learn too little"
+        reason = (
+            f"lowest {self.criterion} force error among {len(self.trials)} trials on up to "
+            f"{winner.n_train} geometries"
+        )
+        if regularization != winner.regularization:
+            reason += f", its regularization of {winner.regularization:.1e} extrapolated to all"
+        return reason
 
     def extrapolated(self, trial: Trial) -> float:
         """Return the regularization of a trial for the whole training set.
