@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +10,6 @@ from kraft.core.errors import MemoryLimitError, OptionError, SolverError
 from kraft.core.progress import silent
 from kraft.linalg.dense_operator import DenseOperator
 from kraft.solvers import IterativeSolver, SolverState, StopReason
-from kraft.solvers.iteration import Iteration
 from kraft.solvers.preconditioners import METHODS, preconditioner_method
 
 UNIFORM = preconditioner_method("uniform")
@@ -392,18 +390,3 @@ def test_interrupted_growth_can_be_solved_with_again():
     with pytest.raises(KeyboardInterrupt):
         prepared.build(40, interrupt)
     assert prepared.solve(y).status == "converged"
-
-
-@pytest.mark.parametrize(
-    ("left", "build", "steps", "pays"),
-    [(100.0, 1.0, 200, True), (100.0, 20.0, 200, False), (10.0, 0.0, 200, False),
-     (None, 0.0, 200, False), (100.0, 1.0, 50, False), (100.0, 1.0, 201, False)],
-)  # fmt: skip
-def test_a_stronger_preconditioner_is_worth_its_time_or_not(left, build, steps, pays):
-    """After 20 s: grow when what is left takes longer than that and eight builds together."""
-    window = SimpleNamespace(steps=steps, seconds=20.0, seconds_left=lambda _: left)
-    system = SimpleNamespace(seconds_last_build=build, solver=SimpleNamespace(check_interval=50))
-    course = SimpleNamespace(
-        _iterations=steps, _system=system, _window=window, _cg=SimpleNamespace(tolerance=1e-4)
-    )
-    assert Iteration._growth_pays(course) is pays
