@@ -19,7 +19,7 @@ from kraft.core.progress import Progress, silent
 from kraft.kernels import KernelOperator
 from kraft.solvers import IterativeSolver
 from kraft.solvers.monitor import Iterate, StopReason
-from kraft.solvers.preconditioners import preconditioner_method
+from kraft.solvers.preconditioners import method_with_blocks
 from kraft.solvers.rank_rule import RankRule
 
 K_MIN_A_MOTION, TYPICAL_SLOPE = 4.0, 1.5
@@ -129,11 +129,7 @@ def measure_rule(
     for share in SUBSET_RANKS:
         rank = max(2, round(share * part.size))
         solver = IterativeSolver(
-            preconditioner=preconditioner_method(
-                preconditioner,
-                remainder="blocks" if blocks else "shift",
-                block_geometries=max(1, blocks),
-            ),
+            preconditioner=method_with_blocks(preconditioner, blocks),
             rank=rank,
             tolerance=REFERENCE_TOLERANCE,
             max_iterations=part.size,

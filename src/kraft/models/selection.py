@@ -161,7 +161,6 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         )
     started = time.perf_counter()
     search = _Search(arrays, request, seed, progress)
-    criterion = search.criterion
     # The matrices are small: more threads gain little on an idle machine, and on a busy one they
     # wait for each other, which made the search fifteen times slower.
     with threadpool_limits(limits=1):
@@ -177,7 +176,7 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
         kernel=winner.kernel,
         length_scale=winner.length_scale,
         regularization=regularization,
-        criterion=criterion,
+        criterion=search.criterion,
         trials=tuple(search.trials),
         at_edge=search.edges(winner),
         reason=search.reason(winner, regularization),

@@ -23,7 +23,7 @@ from kraft.models.validation_error import ValidationError
 from kraft.models.validation_stop import EVALUATION_SHARE, ValidationWatch
 from kraft.solvers import DenseCholesky, SolveOutcome
 from kraft.solvers.iterative import IterativeSolver
-from kraft.solvers.preconditioners import preconditioner_method
+from kraft.solvers.preconditioners import method_with_blocks
 from kraft.solvers.state import SolverState
 
 
@@ -177,13 +177,8 @@ def _iterate(
 
 def iterative_solver(plan: SolverPlan, options: SolverOptions, seed: int) -> IterativeSolver:
     """Return the planned iterative solver."""
-    method = preconditioner_method(
-        plan.preconditioner,
-        remainder="blocks" if plan.block_geometries else "shift",
-        block_geometries=max(1, plan.block_geometries),
-    )
     return IterativeSolver(
-        preconditioner=method,
+        preconditioner=method_with_blocks(plan.preconditioner, plan.block_geometries),
         rank=plan.rank,
         tolerance=options.tolerance,
         max_iterations=options.max_iterations,

@@ -1,7 +1,12 @@
 """Preconditioners of regularized symmetric systems, by name."""
 
 from kraft.solvers.preconditioners.base import Preconditioner, PreconditionerMethod
-from kraft.solvers.preconditioners.catalog import DEFAULT_METHOD, METHODS, preconditioner_method
+from kraft.solvers.preconditioners.catalog import (
+    DEFAULT_METHOD,
+    METHODS,
+    method_with_blocks,
+    preconditioner_method,
+)
 from kraft.solvers.preconditioners.low_rank import REMAINDERS
 
 __all__ = [
@@ -10,5 +15,6 @@ __all__ = [
     "REMAINDERS",
     "Preconditioner",
     "PreconditionerMethod",
+    "method_with_blocks",
     "preconditioner_method",
 ]

@@ -71,3 +71,10 @@ def preconditioner_method(
     taken = {field.name for field in fields(METHODS[name])}
     options = {"remainder": remainder, "block_geometries": block_geometries}
     return method(**{key: value for key, value in options.items() if key in taken})
+
+
+def method_with_blocks(name: str, block_geometries: int) -> PreconditionerMethod:
+    """Return a method by its name with blocks of so many geometries; 0 takes the papers' shift."""
+    if block_geometries == 0:
+        return preconditioner_method(name, remainder="shift")
+    return preconditioner_method(name, block_geometries=block_geometries)
