@@ -9,7 +9,9 @@ Request
     ``test_dataset`` (default: ``dataset``), ``test_indices`` (default: all frames, only with a
     ``test_dataset``; an empty list: no test); ``model``: where the selected model is written;
     ``processes`` (default 2); ``torch_assembly`` (default true, faster on two cores): sgdml's
-    ``--torch``; ``max_memory`` in GiB.
+    ``--torch``; ``max_memory`` in GiB; ``torch_factorization`` (default false): the Cholesky
+    factorization by torch instead of SciPy, whose threaded one ends with a segmentation fault on
+    some machines when the matrix has more than about 30 000 rows.
 
 Answer
     ``model``, ``length_scale``, ``n_permutations``, ``validation`` (a row per length scale
@@ -34,6 +36,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import torch
 from exchange import serve
 from sgdml.predict import GDMLPredict
@@ -48,6 +51,8 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     GDMLPredict._load_cached_bmark_result = lambda *_: None
     GDMLPredict._save_cached_bmark_result = lambda *_: None
     np.random.seed(0)  # noqa: NPY002  sgdml draws from the global generator
+    if request.get("torch_factorization"):
+        scipy.linalg.cho_factor = _factorize_by_torch
     dataset = load_dataset(request["dataset"])
     train = np.asarray(request["train_indices"], dtype=int)
     valid = np.asarray(request.get("valid_indices", []), dtype=int)
@@ -104,6 +109,12 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
         "seconds": seconds,
         "torch_threads": torch.get_num_threads(),
     }
+
+
+def _factorize_by_torch(matrix: np.ndarray, **_: Any) -> tuple[np.ndarray, bool]:
+    """Stand for ``scipy.linalg.cho_factor``."""
+    lower = torch.linalg.cholesky(torch.from_numpy(matrix)).numpy()
+    return lower.T, False  # its transpose is in Fortran's order, so that no copy is made
 
 
 def make_task(

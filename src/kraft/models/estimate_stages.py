@@ -10,16 +10,24 @@ from kraft.models.objective import KEPT_SYSTEMS, TrainingArrays
 from kraft.models.preparation import MAX_VALID_IN_SEARCH
 from kraft.models.selection import (
     LARGE_SYSTEM,
+    LARGEST_SYSTEM,
+    LAST_GROWTH,
+    LAST_KERNELS,
     SMALL_SYSTEM,
     TYPICAL_FINALISTS,
+    TYPICAL_LAST_TRIALS,
     TYPICAL_LENGTH_SCALES,
     TYPICAL_TRIALS,
     Request,
+    held_out_size,
     subset_size,
 )
 
 SMALL_FACTORIZATION_SPEED = 0.5
 """Of the factorization of a small matrix by one thread, relative to products of matrices."""
+
+LAST_FACTORIZATION_SPEED = 0.75
+"""The same for the matrices of the last round, by all threads."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,33 @@ class Counts:
         """Return the operations of one prediction with a model of ``n_train`` geometries."""
         return 8.0 * n_train * self.n_symmetries * self.n_features
 
+    @property
+    def n_held_out(self) -> int:
+        """Training geometries that a choice judges by, where there is no validation."""
+        if self.n_valid:
+            return 0
+        return held_out_size(self.n_train, self.arrays.labels_per_geometry)
+
+    @property
+    def n_judging(self) -> int:
+        """Geometries whose error a trial predicts; 0 where it takes the leave-one-out error."""
+        return min(self.n_valid, MAX_VALID_IN_SEARCH) or self.n_held_out
+
     def subset(self, n_labels: int) -> int:
         """Return how many geometries a round of the choice works on."""
-        return subset_size(self.n_train, n_labels, self.arrays.labels_per_geometry)
+        n_available = self.n_train - self.n_held_out
+        return subset_size(n_available, n_labels, self.arrays.labels_per_geometry)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A round of the choice: geometries, kernels, trials of each, length scales among them."""
+
+    n_geometries: int
+    n_kernels: int
+    n_trials: int
+    n_length_scales: int
+    speed: float = SMALL_FACTORIZATION_SPEED
 
 
 def choice_seconds(counts: Counts, request: Request, flops: float, assembly: float) -> float:
@@ -76,25 +108,37 @@ def choice_seconds(counts: Counts, request: Request, flops: float, assembly: flo
     assembly
         Seconds that a pair of geometries takes in an assembly.
     """
+    return sum(_round_seconds(one, counts, flops, assembly) for one in _rounds(counts, request))
+
+
+def _rounds(counts: Counts, request: Request) -> list[_Round]:
+    """Return the rounds that a choice makes as a rule."""
     if request.complete:
-        return 0.0
-    small, large = counts.subset(SMALL_SYSTEM), counts.subset(LARGE_SYSTEM)
-    rounds = [(small, len(request.kernels), *_trials(request, 0))]
-    if large > small:
-        rounds.append((large, min(TYPICAL_FINALISTS, len(request.kernels)), *_trials(request, 1)))
-    factorization = SMALL_FACTORIZATION_SPEED * flops
-    total = 0.0
-    for n_geometries, n_kernels, n_trials, n_length_scales in rounds:
-        size = n_geometries * counts.block_size
-        if counts.n_valid:
-            n_queries = min(counts.n_valid, MAX_VALID_IN_SEARCH)
-            extra = counts.query_flops(n_geometries) * n_queries / flops
-        else:  # the inverse
-            extra = 2.0 * size**3 / 3.0 / factorization
-        trial = size**3 / 3.0 / factorization + extra
-        pairs = 0.5 * n_geometries * (n_geometries + 1)
-        total += n_kernels * (n_trials * trial + n_length_scales * assembly * pairs)
-    return total
+        return []
+    sizes = [counts.subset(labels) for labels in (SMALL_SYSTEM, LARGE_SYSTEM, LARGEST_SYSTEM)]
+    n_kernels = len(request.kernels)
+    rounds = [_Round(sizes[0], n_kernels, *_trials(request, 0))]
+    if sizes[1] > sizes[0]:
+        n_kernels = min(TYPICAL_FINALISTS, n_kernels)
+        rounds.append(_Round(sizes[1], n_kernels, *_trials(request, 1)))
+    if sizes[2] >= LAST_GROWTH * sizes[1] and request.regularization is None:
+        n_kernels = min(LAST_KERNELS, n_kernels)
+        last = _Round(sizes[2], n_kernels, TYPICAL_LAST_TRIALS, 1, LAST_FACTORIZATION_SPEED)
+        rounds.append(last)
+    return rounds
+
+
+def _round_seconds(one: _Round, counts: Counts, flops: float, assembly: float) -> float:
+    """Return the seconds of one round."""
+    size = one.n_geometries * counts.block_size
+    factorization = one.speed * flops
+    trial = size**3 / 3.0 / factorization
+    if counts.n_judging:
+        trial += counts.query_flops(one.n_geometries) * counts.n_judging / flops
+    else:  # the inverse
+        trial += 2.0 * size**3 / 3.0 / factorization
+    pairs = 0.5 * one.n_geometries * (one.n_geometries + 1)
+    return one.n_kernels * (one.n_trials * trial + one.n_length_scales * assembly * pairs)
 
 
 def _trials(request: Request, number: int) -> tuple[int, int]:
@@ -109,7 +153,10 @@ def _trials(request: Request, number: int) -> tuple[int, int]:
 
 def choice_memory(counts: Counts) -> int:
     """Return the peak of a choice: the matrices kept, the one factorized, and its inverse."""
-    size = counts.subset(LARGE_SYSTEM) * counts.block_size
-    panels = (KEPT_SYSTEMS + 1) * panel_entries(size, counts.block_size)
-    inverses = 0 if counts.n_valid else 3  # the factor as a full matrix, a copy, the inverse
-    return 8 * (panels + inverses * size**2)
+    large, largest = (
+        counts.subset(labels) * counts.block_size for labels in (LARGE_SYSTEM, LARGEST_SYSTEM)
+    )
+    panels = (KEPT_SYSTEMS + 1) * panel_entries(large, counts.block_size)
+    inverses = 0 if counts.n_judging else 3  # the factor as a full matrix, a copy, the inverse
+    last = 2 * panel_entries(largest, counts.block_size)
+    return 8 * max(panels + inverses * large**2, last + inverses * largest**2)

@@ -49,11 +49,17 @@ TYPICAL_TRIALS, TYPICAL_LENGTH_SCALES, TYPICAL_FINALISTS = (25, 10), (7, 4), 3
 """Trials of one kernel in each round, different length scales among them, and the kernels in the
 second round: measured as a rule, for estimates of the time that a choice takes."""
 
+TYPICAL_LAST_TRIALS = 5
+"""Trials of one kernel in the last round, as a rule."""
+
 CLOSE_CALL = 1.03
 """Kernels whose error is within this factor of the best go on to the second round."""
 
 LAST_KERNELS = 2
 """Kernels in the last round, where as a rule only the regularization moves."""
+
+LAST_GROWTH = 1.2
+"""There is a last round if its subset is larger by this factor at least."""
 
 POOR_FIT = 0.25
 """A force error beyond this share of the forces' standard deviation: little is learned."""
@@ -262,7 +268,7 @@ class _Search:
             typical = [self._typical(trial.kernel) for trial in finalists]
             return min(typical, key=lambda trial: trial.force_mae)
         growth = self.n_geometries(LARGEST_SYSTEM) / finalists[0].n_train
-        if growth < 1.2 or self._request.regularization:
+        if growth < LAST_GROWTH or self._request.regularization:
             return finalists[0]
         best = []
         for trial in finalists[:LAST_KERNELS]:
