@@ -11,7 +11,7 @@ import pytest
 import kraft
 from kraft.core.errors import MemoryLimitError, OptionError, SolverError
 from kraft.models.selection import Choice
-from kraft.models.solver_options import SolverOptions
+from kraft.models.solver_options import RESIDUAL_OF_VALIDATION, SolverOptions
 from kraft.models.training_notices import conditioning_notices
 from kraft.solvers.preconditioners import METHODS
 
@@ -165,3 +165,9 @@ def test_a_large_regularization_that_was_chosen_is_reported(criterion, regulariz
     assert bool(notices) == told
     if told:
         assert re.search("3,000 times", notices[0])
+
+
+def test_stopping_by_validation_is_planned_for_with_fewer_digits():
+    assert SolverOptions(tolerance=1e-5).expected_residual == 1e-5
+    assert SolverOptions(stop="validation").expected_residual == RESIDUAL_OF_VALIDATION
+    assert SolverOptions(stop="validation", tolerance=0.01).expected_residual == 0.01

@@ -304,12 +304,12 @@ def _rule(
 ) -> IterationRule:
     """Return the rule for the number of iterations, measured unless the system is small."""
     if size.n <= DENSE_LABELS and options.solver != "iterative":
-        return IterationRule.typical(size.block_size, options.tolerance)
+        return IterationRule.typical(size.block_size, options.expected_residual)
     return measure_rule(
         samples,
         method_name(options),
         options.block_geometries,
-        options.tolerance,
+        options.expected_residual,
         seconds=MEASURING_SECONDS,
         seed=seed,
         progress=progress,

@@ -47,7 +47,7 @@ MEASURED_SHARE = 0.05
 LEAST_MEASURING = 2.0
 """Seconds at least, where iterations are measured at all: less time tells nothing."""
 
-WORTH_MEASURING = 4.0
+WORTH_MEASURING = 20.0
 """Predicted seconds from which iterations are measured without being asked."""
 
 ASKED_SECONDS = 20.0
@@ -156,7 +156,7 @@ def plan_solution(
     if plain is not None:
         return plain
     speeds = Speeds.measure(operator, progress)
-    rule = IterationRule.typical(size.block_size, options.tolerance)
+    rule = IterationRule.typical(size.block_size, options.expected_residual)
     samples = None
     if isinstance(operator, KernelOperator) and regularization is not None and labels is not None:
         samples = Samples(operator, regularization, labels)
@@ -198,7 +198,7 @@ def choose_route(
             samples,
             method_name(options),
             options.block_geometries,
-            options.tolerance,
+            options.expected_residual,
             seconds=seconds,
             seed=seed,
             progress=progress,

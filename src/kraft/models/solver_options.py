@@ -16,6 +16,10 @@ RankRequest = int | float | Literal["fastest", "rule", "auto"]
 
 DEFAULT_TOLERANCE = 1e-4
 
+RESIDUAL_OF_VALIDATION = 2e-3
+"""Relative residual at which the validation error has stopped improving, as a rule: 1.3e-3 to
+2.5e-3 were found with 200 and 500 geometries of aspirin."""
+
 
 @dataclass(frozen=True)
 class SolverOptions:
@@ -97,6 +101,13 @@ class SolverOptions:
         if max_memory is not None:
             options = replace(options, max_memory=max_memory)
         return options
+
+    @property
+    def expected_residual(self) -> float:
+        """Relative residual at which iterations are expected to end, for planning."""
+        if self.stop == "validation":
+            return max(self.tolerance, RESIDUAL_OF_VALIDATION)
+        return self.tolerance
 
     def identity(self) -> dict[str, str | int | float | None]:
         """Return what must stay the same when a training is resumed.
