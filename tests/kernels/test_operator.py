@@ -7,6 +7,7 @@ from contracts.operator_contract import OperatorContract, assembled
 from kernel_cases import Case
 from molecules import BENZENE, SMALL_MOLECULES, TWO_ROTORS, WATER, pair_potential, tensor
 
+import kraft.kernels.columns as columns_module
 import kraft.kernels.feature_classes as classes_module
 import kraft.kernels.operator as module
 from kraft.kernels import KERNELS
@@ -134,3 +135,12 @@ class TestKernelOperator(OperatorContract):
             dtype=dtype,
             device=device,
         ).operator
+
+
+class TestKernelOperatorOfALargeMolecule(TestKernelOperator):
+    """The same with the Jacobians that large molecules have."""
+
+    @pytest.fixture(autouse=True)
+    def large(self, monkeypatch):
+        monkeypatch.setattr(module, "LARGE_MOLECULE", 2)
+        monkeypatch.setattr(columns_module, "LARGE_MOLECULE", 2)

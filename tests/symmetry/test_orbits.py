@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 from kraft.core.errors import SymmetryError
 from kraft.symmetry.group import closure
 from kraft.symmetry.orbits import (
+    atom_permutations,
     atom_orbit_labels,
     atom_orbits,
     feature_orbit_labels,
@@ -80,3 +81,12 @@ def test_a_single_atom_has_no_features():
 def test_no_permutation_at_all_is_refused():
     with pytest.raises(SymmetryError, match="shape"):
         atom_orbits(np.zeros((0, 3), dtype=np.int64))
+
+
+@pytest.mark.parametrize("n_atoms", [3, 4, 7])
+def test_atom_permutations_undo_feature_permutations(n_atoms):
+    rng = np.random.default_rng(0)
+    permutations = np.array([rng.permutation(n_atoms) for _ in range(20)])
+    np.testing.assert_array_equal(
+        atom_permutations(feature_permutations(permutations), n_atoms), permutations
+    )

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 
 from kraft.core.typing import IntArray
+from kraft.kernels.atom_pairs import LARGE_MOLECULE, PairJacobians
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.image_classes import image_classes
 from kraft.kernels.motions import Motions, indices
@@ -65,6 +66,9 @@ class KernelColumns:
     ) -> None:
         self._kernel = kernel
         self._motions = Motions(geometries)
+        self._pairs = None
+        if self._motions.n_atoms >= LARGE_MOLECULE:
+            self._pairs = PairJacobians(geometries)
         self._values = native(geometries.features.values)
         self._energy_labels = energy_labels
         self._n_permutations = len(feature_permutations)
@@ -85,6 +89,9 @@ class KernelColumns:
             )
         self._xp = namespace(self._values)
         self._order = self._xp.concatenate([c.features for c in self._classes])
+        self._square: Array = None
+        if self._pairs is not None:  # where the features of the pairs stand in this order
+            self._square = self._xp.argsort(self._order)[self._pairs.square]
         self._threads = Threads(native=self._xp is not torch)
         self._squares = (self._values * self._values).sum(axis=1)
 
@@ -94,7 +101,7 @@ class KernelColumns:
         r = self._motions.n_motions
         block = r + int(self._energy_labels)
         out = empty_like(self._values, (len(chosen), n_geometries, block))
-        rows = max(MIN_ROWS, JACOBIAN_ELEMENTS // (n_features * r))
+        rows = max(MIN_ROWS, JACOBIAN_ELEMENTS // (n_features * (r if self._pairs is None else 3)))
         width = n_features + r + 5 * self._n_permutations
         columns = max(MIN_COLUMNS, TILE_ELEMENTS // (rows * width))
         moved = 2 * sum(len(c.actions) for c in self._classes)
@@ -153,16 +160,18 @@ class KernelColumns:
 
     def _tile_rows(self, rows: slice) -> _Rows:
         values = self._values[rows]
+        if self._pairs is not None:
+            return _Rows(rows.start, values, self._squares[rows], None)
         jacobians = self._motions.reduced_jacobians(rows)
         ordered = empty_like(values, (len(values), jacobians.shape[1] + 1, jacobians.shape[2]))
         ordered[:, :-1] = take(jacobians, self._order)
         ordered[:, -1] = (values[:, None] @ jacobians)[:, 0]
-        return _Rows(values, self._squares[rows], ordered)
+        return _Rows(rows.start, values, self._squares[rows], ordered)
 
     def _fill(self, out: Array, rows: _Rows, columns: _Columns) -> None:
         """Write the entries ``(P, T, b)`` of some columns in the rows of some geometries."""
         n_rows, n_columns = len(rows.values), len(columns.squares)
-        r = rows.jacobians.shape[2]
+        r = self._motions.n_motions
         projections, inner = empty_like(rows.values, (2, n_rows, n_columns, self._n_permutations))
         projections[...], inner[...] = -columns.offsets[:, None], 0.0
         for c, moved in zip(self._classes, columns.of_class, strict=True):
@@ -182,12 +191,23 @@ class KernelColumns:
         if epsilon is not None:
             weights -= first * epsilon[:, None]
         gradients = self._gradients(first, weights, columns)  # (P, T, D + 1)
-        self._xp.matmul(_swapped(gradients), rows.jacobians, out=_swapped(out[:, :, :r]))
+        self._reduce(gradients, rows, out[:, :, :r])
         if self._energy_labels:
             energies = -(first * projections).sum(axis=2)
             if epsilon is not None:
                 energies += value * epsilon
             out[:, :, r] = energies.T
+
+    def _reduce(self, gradients: Array, rows: _Rows, out: Array) -> None:
+        """Write ``Zᵀ`` of each geometry times ``(P, T, D + 1)`` of :meth:`_gradients`."""
+        if self._pairs is None:
+            self._xp.matmul(_swapped(gradients), rows.jacobians, out=_swapped(out))
+            return
+        for t, values in enumerate(rows.values):
+            of_features = gradients[:, t, :-1] + gradients[:, t, -1:] * values[self._order]
+            of_pairs = take(of_features, self._square)
+            forces = self._pairs.transposed(self._pairs.gradients(rows.start + t), of_pairs)
+            out[:, t] = forces @ self._pairs.basis(rows.start + t)
 
     def _gradients(self, first: Array, weights: Array, columns: _Columns) -> Array:
         """Return ``Σ_q (-first P_q w + weight P_q z_j)`` and, behind it, ``-Σ_q weight``."""
@@ -261,9 +281,10 @@ class _Columns(NamedTuple):
 class _Rows(NamedTuple):
     """A few geometries as rows of the matrix."""
 
+    start: int
     values: Array  # (T, D)
     squares: Array  # (T,)
-    jacobians: Array  # (T, D + 1, r): Z_i in the order of the classes, and Z_iᵀ z_i
+    jacobians: Array  # (T, D + 1, r): Z_i in the order of the classes, and Z_iᵀ z_i; None if large
 
 
 def _swapped(array: Array) -> Array:

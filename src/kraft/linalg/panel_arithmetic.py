@@ -3,6 +3,9 @@
 On the CPU they call the BLAS and LAPACK that come with SciPy, which factorize about a third faster
 than those of torch on the machines that were measured (`docs/benchmarks/training.md`); elsewhere
 they are torch's. Blocks are rows of row-major panels, so the column-major libraries see transposes.
+
+SciPy's routines let no other thread of Python run meanwhile, torch's do: ``concurrent`` asks for
+those where several matrices are factorized side by side.
 """
 
 from __future__ import annotations
@@ -12,9 +15,9 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from torch import Tensor
 
 
-def cholesky_(block: Tensor) -> int:
+def cholesky_(block: Tensor, *, concurrent: bool = False) -> int:
     """Replace the lower triangle of a square block by its factor; return 0 or the bad pivot."""
-    if block.device.type != "cpu":
+    if concurrent or block.device.type != "cpu":
         factor, info = torch.linalg.cholesky_ex(block)
         block.copy_(factor)
         return int(info)
@@ -24,9 +27,9 @@ def cholesky_(block: Tensor) -> int:
     return int(info)
 
 
-def divide_(rows: Tensor, factor: Tensor) -> None:
+def divide_(rows: Tensor, factor: Tensor, *, concurrent: bool = False) -> None:
     """Replace ``B`` by ``B L⁻ᵀ``, with ``L`` the lower triangle of ``factor``."""
-    if rows.device.type != "cpu":
+    if concurrent or rows.device.type != "cpu":
         rows.copy_(torch.linalg.solve_triangular(factor.tril().T, rows, upper=True, left=False))
         return
     right, upper = rows.numpy().T, factor.numpy().T
@@ -34,10 +37,10 @@ def divide_(rows: Tensor, factor: Tensor) -> None:
     trsm(1.0, upper, right, side=0, lower=0, trans_a=1, overwrite_b=1)
 
 
-def subtract_product_(target: Tensor, rows: Tensor) -> None:
+def subtract_product_(target: Tensor, rows: Tensor, *, concurrent: bool = False) -> None:
     """Subtract ``rows rows[:w]ᵀ`` from the lower triangle of ``target``, which is ``w`` wide."""
     width = target.shape[1]
-    if target.device.type != "cpu":
+    if concurrent or target.device.type != "cpu":
         target.addmm_(rows, rows[:width].T, alpha=-1.0)
         return
     leading, below = rows[:width].numpy().T, rows[width:].numpy().T

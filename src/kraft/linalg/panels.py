@@ -101,8 +101,10 @@ class LowerPanels:
         lower = self.to_dense_lower()
         return lower + lower.tril(-1).T
 
-    def factorize_(self, progress: Progress = silent) -> PanelCholesky:
+    def factorize_(self, progress: Progress = silent, *, concurrent: bool = False) -> PanelCholesky:
         """Replace the matrix by its Cholesky factor ``L``, right-looking, and return that.
+
+        ``concurrent`` lets other threads run meanwhile, at a little less speed.
 
         Raises
         ------
@@ -114,17 +116,17 @@ class LowerPanels:
         for index, panel in enumerate(self.panels):
             progress("factorizing", done, total)
             width = panel.shape[1]
-            info = cholesky_(panel[:width])
+            info = cholesky_(panel[:width], concurrent=concurrent)
             if info != 0:
                 raise NotPositiveDefiniteError(
                     f"pivot {self.starts[index] + info} of {self.size} is not positive"
                 )
             if len(panel) > width:
-                divide_(panel[width:], panel[:width])
+                divide_(panel[width:], panel[:width], concurrent=concurrent)
             for start, later in zip(
                 self.starts[index + 1 :], self.panels[index + 1 :], strict=True
             ):
-                subtract_product_(later, panel[start - self.starts[index] :])
+                subtract_product_(later, panel[start - self.starts[index] :], concurrent=concurrent)
             done += len(panel) ** 2
         progress("factorizing", total, total)
         return PanelCholesky(self)
@@ -154,19 +156,45 @@ class PanelCholesky:
     def solve(self, right_hand_side: Tensor) -> Tensor:
         """Return ``A⁻¹ b`` for ``b`` of shape ``(size,)`` or ``(size, C)``."""
         vector = right_hand_side.ndim == 1
-        solution = right_hand_side.clone().reshape(self.size, -1)
-        pairs = list(zip(self._factor.starts, self._factor.panels, strict=True))
-        for start, panel in pairs:
-            width = panel.shape[1]
-            rows = solution[start : start + width]
-            rows.copy_(torch.linalg.solve_triangular(panel[:width].tril(), rows, upper=False))
-            solution[start + width :].addmm_(panel[width:], rows, alpha=-1.0)
-        for start, panel in reversed(pairs):
+        solution = self.half_solve(right_hand_side).reshape(self.size, -1)
+        for start, panel in reversed(self._pairs()):
             width = panel.shape[1]
             rows = solution[start : start + width]
             rows.addmm_(panel[width:].T, solution[start + width :], alpha=-1.0)
             rows.copy_(torch.linalg.solve_triangular(panel[:width].tril().T, rows, upper=True))
         return solution.reshape(-1) if vector else solution
+
+    def half_solve(self, right_hand_side: Tensor) -> Tensor:
+        """Return ``L⁻¹ b`` for ``b`` of shape ``(size,)`` or ``(size, C)``.
+
+        Its squared norm is ``bᵀ A⁻¹ b``.
+        """
+        vector = right_hand_side.ndim == 1
+        solution = right_hand_side.clone().reshape(self.size, -1)
+        for start, panel in self._pairs():
+            width = panel.shape[1]
+            rows = solution[start : start + width]
+            rows.copy_(torch.linalg.solve_triangular(panel[:width].tril(), rows, upper=False))
+            solution[start + width :].addmm_(panel[width:], rows, alpha=-1.0)
+        return solution.reshape(-1) if vector else solution
+
+    def half_solve_rows(self, rows: Tensor) -> Tensor:
+        """Return ``B L⁻ᵀ``, ``(C, size)``: :meth:`half_solve` of every row of ``B``, transposed.
+
+        Without a copy of the factor, which decides for few rows.
+        """
+        result = rows.clone()
+        for start, panel in self._pairs():
+            stop = start + panel.shape[1]
+            part = torch.linalg.solve_triangular(
+                panel[: stop - start].T, result[:, start:stop], upper=True, left=False
+            )
+            result[:, start:stop] = part
+            result[:, stop:].addmm_(part, panel[stop - start :].T, alpha=-1.0)
+        return result
+
+    def _pairs(self) -> list[tuple[int, Tensor]]:
+        return list(zip(self._factor.starts, self._factor.panels, strict=True))
 
 
 def panel_width(size: int, block_size: int) -> int:

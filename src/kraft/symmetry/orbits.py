@@ -57,6 +57,28 @@ def feature_permutations(permutations: IntArray) -> IntArray:
     return images
 
 
+def atom_permutations(feature_permutations: IntArray, n_atoms: int) -> IntArray:
+    """Return the permutations of atoms ``(S, N)`` behind those of pair features ``(S, D)``.
+
+    The inverse of :func:`feature_permutations`; two atoms tell nothing and stay where they are.
+
+    >>> atom_permutations(np.array([[1, 0, 2]]), 3)
+    array([[0, 2, 1]])
+    """
+    table = np.asarray(feature_permutations)
+    if n_atoms < 3:
+        return np.tile(np.arange(n_atoms), (len(table), 1))
+    first, second = pair_indices(n_atoms)
+    number = np.zeros((n_atoms, n_atoms), dtype=np.int64)
+    number[first, second] = number[second, first] = np.arange(len(first))
+    atoms = np.arange(n_atoms)
+    one, two = (table[:, number[atoms, (atoms + step) % n_atoms]] for step in (1, 2))
+    ends = first[two], second[two]  # the image of an atom is in the images of both its pairs
+    common = (first[one] == ends[0]) | (first[one] == ends[1])
+    images: IntArray = np.where(common, first[one], second[one])
+    return images
+
+
 def feature_orbit_labels(permutations: IntArray) -> IntArray:
     """Return ``(D,)`` labels 0, 1, ...: pair features with one label are equivalent.
 
