@@ -42,6 +42,37 @@ def test_panels_hold_about_half_the_matrix():
     assert panel_entries(20_000, 21) < 0.56 * 20_000**2
 
 
+@pytest.mark.parametrize("size, block", [(1, 1), (40, 4), (42, 7)])
+def test_half_solutions(width, size, block, dtype, device):
+    """By columns and by rows: their products are those of the whole solution."""
+    matrix = positive_matrix(size, dtype=dtype, device=device)
+    matrix = matrix / matrix.diagonal().mean() + torch.eye(size, dtype=dtype, device=device)
+    factor = _filled(matrix, block).factorize_()
+    right = torch.randn(size, 5, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    right = right.to(device)
+    half = factor.half_solve(right)
+    expected = right.T @ torch.linalg.solve(matrix, right)
+    tolerance = 1e4 * torch.finfo(dtype).eps
+    torch.testing.assert_close(half.T @ half, expected, rtol=tolerance, atol=tolerance)
+    by_rows = factor.half_solve_rows(right.T.contiguous())
+    torch.testing.assert_close(by_rows, half.T, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("size, block", [(1, 1), (40, 4), (42, 7)])
+def test_concurrent_factorization_is_the_same(width, size, block):
+    """With routines that let other threads run meanwhile."""
+    matrix = positive_matrix(size, dtype=torch.float64, device="cpu")
+    plain, beside = (
+        _filled(matrix, block).factorize_(concurrent=concurrent) for concurrent in (False, True)
+    )
+    right = torch.ones(size, dtype=torch.float64)
+    torch.testing.assert_close(beside.solve(right), plain.solve(right))
+    assert beside.log_determinant() == pytest.approx(plain.log_determinant(), rel=1e-12)
+    indefinite = matrix - 2.0 * matrix.diagonal().max() * torch.eye(size, dtype=torch.float64)
+    with pytest.raises(NotPositiveDefiniteError):
+        _filled(indefinite, block).factorize_(concurrent=True)
+
+
 @pytest.mark.parametrize("size, block", [(1, 1), (3, 3), (40, 1), (40, 4), (42, 7)])
 @pytest.mark.parametrize("columns", [None, 5])
 def test_factor_solves_and_knows_the_determinant(width, size, block, columns, dtype, device):

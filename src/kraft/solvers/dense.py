@@ -35,9 +35,12 @@ class DenseCholesky:
     ----------
     max_memory
         Bytes it may allocate; what the machine has available when not given.
+    concurrent
+        Whether other threads are to run meanwhile, for systems that are solved side by side.
     """
 
     max_memory: int | None = None
+    concurrent: bool = False
 
     @staticmethod
     def required_memory(size: int, block_size: int, itemsize: int = 8) -> int:
@@ -81,7 +84,7 @@ class DenseCholesky:
             panels.add_to_diagonal(jitter)
             assembled = time.perf_counter()
             try:
-                factor = panels.factorize_(progress)
+                factor = panels.factorize_(progress, concurrent=self.concurrent)
             except NotPositiveDefiniteError:
                 del panels
                 continue

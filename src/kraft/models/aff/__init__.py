@@ -1,0 +1,1 @@
+"""AFF, the atomized force field (paper 001): a Gaussian process for each set of like atoms."""

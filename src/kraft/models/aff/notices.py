@@ -1,0 +1,49 @@
+"""What a person should read after an atomized force field was trained."""
+
+from __future__ import annotations
+
+from kraft.data.dataset import Dataset
+from kraft.models.aff.choice import AtomizedChoice
+from kraft.models.aff.energy_choice import EnergyChoice
+from kraft.models.aff.solution import AtomizedSolution
+
+NAMES = {
+    "length_scale": "range of the forces",
+    "regularization": "nugget of the forces",
+    "energy_length_scale": "range of the energies",
+    "energy_regularization": "nugget of the energies",
+}
+
+
+def atomized_notices(
+    training: Dataset,
+    choice: AtomizedChoice,
+    energy_choice: EnergyChoice | None,
+    solution: AtomizedSolution,
+) -> tuple[str, ...]:
+    """Return the notices of the data, the choice and the solution."""
+    at_bound = choice.at_bound + (() if energy_choice is None else energy_choice.at_bound)
+    notices = list(training.notices)
+    notices += [
+        f"The {NAMES[name]} ended at a bound of the search; the data may not determine it. Try "
+        "another kernel or more training geometries, or set it yourself."
+        for name in at_bound
+    ]
+    if energy_choice is None:
+        notices.append(
+            "The data have no energies, so this model predicts forces only: its energies are zero."
+        )
+    iterative = [outcome for outcome in solution.outcomes if outcome.solver == "iterative"]
+    if iterative:
+        notices.append(
+            f"{len(iterative)} of {len(solution.outcomes)} atom sets did not fit the memory and "
+            f"were solved iteratively, to a relative residual of "
+            f"{max(outcome.relative_residual for outcome in iterative):.1e} at worst."
+        )
+    jitter = max(outcome.jitter for outcome in solution.outcomes)
+    if jitter > 0.0:
+        notices.append(
+            f"Rounding made a covariance indefinite, so up to {jitter:.1e} was added to its "
+            "diagonal beyond the nugget."
+        )
+    return tuple(notices)
