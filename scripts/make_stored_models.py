@@ -2,8 +2,9 @@
 
 Run ``OMP_NUM_THREADS=1 python scripts/make_stored_models.py tests/models/data`` once for every
 format version, never again: files of each version must load, with the same predictions, for ever.
-The first file is a trained model of ten frames of the embedded ethanol; the second has every
-optional part (a cell, energy coefficients, descriptors in place of training geometries).
+The first file is a trained and calibrated model of ten frames of the embedded ethanol; the second
+has every optional part (a cell, energy coefficients, descriptors in place of training geometries);
+the third is an atomized force field of ten frames, calibrated.
 """
 
 from __future__ import annotations
@@ -36,7 +37,16 @@ def main() -> None:
             dataset.positions[::20], dataset.atomic_numbers
         ).permutations,
     )
-    store(folder, "ethanol", force_field, dataset.positions[[3, 777, 1999]])
+    some = dataset.positions[[3, 777, 1999]]
+    others = dataset.subset(range(50, 2000, 100))
+    store(folder, "ethanol", force_field.calibrated(others), some)
+    atomized, _ = kraft.train_aff(
+        dataset.subset(range(0, 2000, 200)),
+        length_scale=10.0,
+        regularization=1e-8,
+        permutations=force_field.permutations,
+    )
+    store(folder, "atomized", atomized.calibrated(others), some)
 
     rng = np.random.default_rng(0)
     water = np.array([[0.0, 0.0, 0.1], [0.0, 0.76, -0.5], [0.0, -0.76, -0.5]])
@@ -65,14 +75,12 @@ def store(folder: Path, name: str, force_field: kraft.ForceField, positions: np.
     if model.exists():
         raise SystemExit(f"{model} exists; stored files are never made again.")
     force_field.save(model)
-    energies, forces = force_field.predict(positions)
-    np.savez_compressed(
-        predictions,
-        positions=positions,
-        energies=energies,
-        forces=forces,
-        hessian=force_field.hessian(positions[0]),
-    )
+    arrays = {"positions": positions, **force_field.predict(positions)._asdict()}
+    if force_field.conservative:
+        arrays["hessian"] = force_field.hessian(positions[0])
+    if force_field.calibration is not None:
+        arrays |= force_field.predict(positions, uncertainty=True)._asdict()
+    np.savez_compressed(predictions, **arrays)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from molecules import Molecule, pair_potential
+from molecules import WATER, Molecule, pair_potential
 from torch import Tensor
 
 from kraft.data import Dataset
 from kraft.descriptors import InverseDistances
 from kraft.models import ForceField
-from kraft.models.model_file import descriptors_and_coefficients
-from kraft.models.parameters import Parameters
-from kraft.symmetry.orbits import feature_orbits
+from kraft.models.aff.parameters import AtomizedParameters
+from kraft.models.parameters import Parameters, descriptors_and_coefficients
+from kraft.symmetry.orbits import atom_orbits, feature_orbits
 
 
 def toy_parameters(
@@ -53,6 +53,32 @@ def toy_parameters(
 
 def toy_force_field(molecule: Molecule, **options) -> ForceField:
     return ForceField(toy_parameters(molecule, **options))
+
+
+def toy_atomized_parameters(
+    molecule: Molecule = WATER, *, n_train: int = 4, energies: bool = True, seed: int = 0
+) -> AtomizedParameters:
+    """Return an atomized force field with random coefficients, that means nothing."""
+    rng = np.random.default_rng(seed)
+    positions = molecule.frames(n_train, seed=seed)
+    n_sets = len(atom_orbits(molecule.permutations))
+    n_features = molecule.n_atoms * (molecule.n_atoms - 1) // 2
+    return AtomizedParameters(
+        atomic_numbers=molecule.atomic_numbers,
+        permutations=molecule.permutations,
+        kernel="matern52",
+        length_scale=1.3,
+        regularization=1e-6,
+        feature_weights=np.ones(n_features),
+        training_positions=positions,
+        coefficients=rng.normal(size=positions.shape),
+        set_variances=rng.uniform(1.0, 2.0, size=n_sets),
+        training_energies=rng.normal(size=n_train) if energies else None,
+        energy_length_scale=1.7,
+        energy_regularization=1e-8,
+        energy_mean=-7.5 if energies else 0.0,
+        energy_variance=2.5 if energies else None,
+    )
 
 
 def slow_energy(parameters: Parameters, positions: Tensor) -> Tensor:

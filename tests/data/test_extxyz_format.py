@@ -5,9 +5,12 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import pytest
 
+import kraft
 from kraft.data import Dataset, Provenance, Units
 from kraft.data.extxyz_format import write_extxyz
+from kraft.data.frame_uncertainty import FrameUncertainty
 
 
 def test_ase_reads_energies_forces_and_cell(tmp_path: Path, springs: Dataset) -> None:
@@ -41,3 +44,34 @@ def test_text_cannot_break_the_file(tmp_path: Path, springs: Dataset) -> None:
     images = ase.io.read(tmp_path / "a.xyz", ":")
     assert len(images) == len(springs)
     assert images[0].info["name"] == "a 'b' c/"
+
+
+def test_standard_deviations_are_columns_that_are_not_taken_for_forces(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = Dataset(
+        np.array([8, 1, 1]), rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)), np.ones(2)
+    )
+    std = FrameUncertainty(rng.random((2, 3, 3)), rng.random(2), rng.random(2))
+    path = tmp_path / "p.xyz"
+    kraft.write(data, path, Units("kcal/mol"), std)
+    frames = ase.io.read(path, ":")
+    factor = Units("kcal/mol").force_factor
+    for frame, forces, energy, novelty in zip(
+        frames, std.forces, std.energies, std.novelty, strict=True
+    ):
+        np.testing.assert_allclose(frame.arrays["forces_std"], forces / factor)
+        assert frame.info["energy_std"] == pytest.approx(energy / factor)
+        assert frame.info["novelty"] == pytest.approx(novelty)
+    np.testing.assert_allclose(kraft.read(path).forces, data.forces)
+
+
+def test_standard_deviations_in_an_archive(tmp_path: Path) -> None:
+    data = Dataset(np.array([1, 1]), np.eye(2, 3)[None], np.ones((1, 2, 3)), np.ones(1))
+    std = FrameUncertainty(np.full((1, 2, 3), 0.5), np.array([0.25]), np.array([1.5]))
+    kraft.write(data, tmp_path / "p.npz", Units("kcal/mol"), std)
+    with np.load(tmp_path / "p.npz") as archive:
+        factor = Units("kcal/mol").energy_factor
+        np.testing.assert_allclose(archive["F_std"], 0.5 / factor)
+        np.testing.assert_allclose(archive["E_std"], 0.25 / factor)
+        assert archive["novelty"] == [1.5]
+    np.testing.assert_allclose(kraft.read(tmp_path / "p.npz").forces, data.forces)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,9 +10,11 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
+from molecules import WATER
+from toy_models import toy_atomized_parameters
 
 import kraft
-from kraft.core.errors import GeometryError, ModelFileError
+from kraft.core.errors import GeometryError, ModelFileError, OptionError
 
 
 @pytest.fixture
@@ -233,3 +236,62 @@ def test_optimizer_and_vibrations(atoms, tmp_path):
     wavenumbers = vibrations.get_frequencies()
     assert (wavenumbers[6:].real > 100.0).all()  # a minimum
     assert 3300.0 < wavenumbers[-1].real < 4000.0  # O-H stretch
+
+
+@pytest.fixture(scope="module")
+def uncertain(ethanol_force_field) -> kraft.KraftCalculator:
+    return kraft.KraftCalculator(ethanol_force_field, uncertainty=True, novelty=True)
+
+
+def test_standard_deviations_in_results(uncertain, ethanol_force_field, ethanol_parts):
+    positions = ethanol_parts.test.positions[0]
+    atoms = Atoms(numbers=ethanol_force_field.atomic_numbers, positions=positions)
+    atoms.calc = uncertain
+    expected = ethanol_force_field.predict(positions, uncertainty=True)
+    assert atoms.get_potential_energy() == float(expected.energies)
+    results = atoms.calc.results
+    np.testing.assert_allclose(results["forces_std"], expected.forces_std, rtol=1e-9)
+    assert results["energy_std"] == results["energies_std"] == float(expected.energies_std)
+    assert type(results["energy_std"]) is float
+    assert results["novelty"] == float(ethanol_force_field.novelty(positions))
+    copied = atoms.calc.get_property("forces_std", atoms)
+    copied[:] = 0.0
+    assert atoms.calc.get_property("forces_std", atoms).min() > 0.0
+    before = results["novelty"]
+    atoms.positions[3] += 0.8
+    uncertain.calculate(atoms)
+    assert uncertain.results["novelty"] > before
+    assert uncertain.results["forces_std"].mean() > expected.forces_std.mean()
+
+
+def test_results_are_written_by_ase(uncertain, ethanol_force_field, ethanol_parts, tmp_path):
+    atoms = Atoms(
+        numbers=ethanol_force_field.atomic_numbers, positions=ethanol_parts.test.positions[1]
+    )
+    atoms.calc = uncertain
+    forces = atoms.get_forces()
+    for name in ("a.traj", "a.xyz"):
+        ase.io.write(tmp_path / name, atoms)
+        np.testing.assert_allclose(ase.io.read(tmp_path / name).get_forces(), forces, atol=1e-7)
+
+
+def test_nothing_more_is_computed_unless_asked_for(atoms, monkeypatch):
+    def fail(*_args, **_options):
+        raise AssertionError("not asked for")
+
+    monkeypatch.setattr(kraft.ForceField, "novelty", fail)
+    monkeypatch.setattr(kraft.ForceField, "_deviations", fail)
+    monkeypatch.setattr(kraft.ForceField, "prepare_uncertainty", fail)
+    atoms.get_forces()
+    assert set(atoms.calc.results) == {"energy", "free_energy", "forces"}
+    with pytest.raises(PropertyNotImplementedError):
+        atoms.calc.get_property("forces_std", atoms)
+
+
+def test_an_atomized_model_says_that_it_is_not_conservative():
+    calculator = kraft.KraftCalculator(kraft.ForceField(toy_atomized_parameters()))
+    assert not calculator.conservative
+    water = Atoms("OHH", positions=WATER.positions, calculator=calculator)
+    assert np.isfinite(water.get_forces()).all()
+    with pytest.raises(OptionError, match="no Hessian"):
+        calculator.get_hessian(water)

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from molecules import MOLECULES, TWO_ROTORS, WATER
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from toy_models import toy_parameters
+from toy_models import toy_atomized_parameters, toy_parameters
 
 from kraft import ForceField
 from kraft.core.errors import ModelFileError
 from kraft.data.units import Units
 from kraft.models.model_file import FORMAT_VERSION, read_model, write_model
 from kraft.models.parameters import Parameters, Record
+from kraft.models.uncertainty.calibration import Calibration
 
 STORED = Path(__file__).parent / "data"
 CELL = np.array([[5.0, 0.2, 0.0], [0.0, 5.5, 0.1], [0.0, 0.0, 6.0]])
@@ -49,7 +50,9 @@ def change(written):
     return rewrite
 
 
-@pytest.mark.parametrize("name", ["ethanol_format1", "periodic_format1"])
+@pytest.mark.parametrize(
+    "name", ["ethanol_format1", "periodic_format1", "ethanol_format2", "periodic_format2"]
+)
 def test_stored_files_load_for_ever(name):
     """Never change these files; the predictions are those of the version that wrote them."""
     field = ForceField.load(STORED / f"{name}.safetensors")
@@ -62,6 +65,19 @@ def test_stored_files_load_for_ever(name):
     np.testing.assert_allclose(
         hessian, stored["hessian"], rtol=0, atol=1e-8 * np.abs(hessian).max()
     )
+
+
+def test_the_stored_atomized_model_loads_for_ever():
+    field = ForceField.load(STORED / "atomized_format2.safetensors")
+    stored = np.load(STORED / "atomized_format2_predictions.npz")
+    assert field.kind.name == "aff" and not field.conservative
+    predicted = field.predict(stored["positions"], uncertainty=True)
+    for name in ("energies", "forces", "energies_std", "forces_std"):
+        scale = np.abs(stored[name]).max()
+        np.testing.assert_allclose(
+            getattr(predicted, name), stored[name], rtol=0, atol=1e-6 * scale, err_msg=name
+        )
+    assert field.calibration.n_geometries == 20 and field.knows_energies
 
 
 def test_every_format_version_has_a_stored_file():
@@ -90,7 +106,8 @@ def test_round_trip_predicts_the_same_bits(molecule, kernel, tmp_path):
 
 
 def _same(left: Parameters, right: Parameters) -> None:
-    for item in fields(Parameters):
+    assert type(left) is type(right)
+    for item in fields(left):
         one, other = getattr(left, item.name), getattr(right, item.name)
         if isinstance(one, np.ndarray):
             assert one.dtype == other.dtype
@@ -99,13 +116,49 @@ def _same(left: Parameters, right: Parameters) -> None:
             assert one == other, item.name
 
 
+CALIBRATION = Calibration(
+    forces=1.25,
+    energies=None,
+    method="exact",
+    n_geometries=33,
+    forces_coverage=0.875,
+    forces_coverage_after=0.953125,
+    source="e.npz",
+    source_fingerprint="abc",
+    indices=(3, 1, 2),
+)
+
+
 @pytest.mark.parametrize("cell", [None, CELL], ids=["free", "periodic"])
 @pytest.mark.parametrize("energies", [False, True])
-def test_everything_comes_back(energies, cell, tmp_path):
+@pytest.mark.parametrize("calibration", [None, CALIBRATION], ids=["plain", "calibrated"])
+def test_everything_comes_back(energies, cell, calibration, tmp_path):
     parameters = toy_parameters(TWO_ROTORS, energies=energies, cell=cell)
+    parameters = replace(parameters, calibration=calibration)
     parameters = replace(parameters, units=Units("kcal/mol", "bohr"))
     write_model(parameters, tmp_path / "m.safetensors")
     _same(read_model(tmp_path / "m.safetensors"), parameters)
+
+
+@pytest.mark.parametrize("energies", [False, True])
+def test_every_part_of_an_atomized_model_comes_back(energies, tmp_path):
+    parameters = toy_atomized_parameters(energies=energies)
+    write_model(parameters, tmp_path / "m.safetensors")
+    _same(read_model(tmp_path / "m.safetensors"), parameters)
+
+
+def test_version_1_knew_one_kind_and_no_calibration(change):
+    def older(arrays, content):
+        content["format_version"] = 1
+        del content["kind"], content["calibration"]
+
+    assert read_model(change(older)).calibration is None
+
+
+def test_what_a_later_kraft_adds_to_the_calibration_is_passed_over(written, change):
+    write_model(replace(toy_parameters(WATER), calibration=CALIBRATION), written)
+    path = change(lambda _, content: content["calibration"].update(color="red"))
+    assert read_model(path).calibration == CALIBRATION
 
 
 def test_a_model_without_training_geometries(tmp_path):
@@ -252,7 +305,7 @@ def test_a_later_version_asks_for_a_later_kraft(change):
         content["format_version"] = FORMAT_VERSION + 1
         content["record"]["kraft_version"] = "9.1"
 
-    with pytest.raises(ModelFileError, match=r"format version 2.*up to 1.*kraft 9\.1"):
+    with pytest.raises(ModelFileError, match=r"format version 3.*up to 2.*kraft 9\.1"):
         read_model(change(later))
 
 
@@ -263,7 +316,7 @@ def test_a_version_that_is_none(change, version):
 
 
 @pytest.mark.parametrize(
-    "key", ["kernel", "length_scale", "regularization", "energy_offset", "units", "record"]
+    "key", ["kind", "kernel", "length_scale", "regularization", "energy_offset", "units", "record"]
 )
 def test_a_missing_entry(change, key):
     with pytest.raises(ModelFileError, match="damaged"):
@@ -282,6 +335,15 @@ def test_a_missing_array(change, key):
 @pytest.mark.parametrize(
     "key, value",
     [
+        ("kind", "force field"),
+        ("kind", 7),
+        ("kind", ["sgdml"]),
+        ("kind", "aff"),
+        ("calibration", 3),
+        ("calibration", {"forces": 1.0}),
+        ("calibration", asdict(CALIBRATION) | {"forces": -1.0}),
+        ("calibration", asdict(CALIBRATION) | {"forces": "wide"}),
+        ("calibration", asdict(CALIBRATION) | {"method": "guess"}),
         ("kernel", "rbf"),
         ("kernel", 3),
         ("length_scale", "long"),

@@ -184,3 +184,23 @@ def test_progress_is_told_and_may_stop_the_run():
     with pytest.raises(KeyboardInterrupt):
         run_nve(hydrogen(), n_steps=200, progress=stop)
     assert told == [("dynamics", 0, 200), ("dynamics", 50, 200)]
+
+
+class Nonconservative(Spring):
+    conservative = False
+
+
+def test_forces_that_are_no_gradient_are_warned_of():
+    atoms = hydrogen()
+    atoms.calc = Nonconservative()
+    with pytest.warns(UserWarning, match=r"not exactly the gradient.*sGDML.*allow_nonconservative"):
+        run_nve(atoms, n_steps=8)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [Spring, Nonconservative])
+def test_no_warning_when_it_is_known_or_needless(kind, relaxed):
+    atoms = hydrogen()
+    atoms.calc = kind()
+    run_nve(atoms, n_steps=8, allow_nonconservative=kind is Nonconservative)
+    run_nve(relaxed, n_steps=8)

@@ -214,7 +214,7 @@ def test_without_growth_it_gives_up_after_one_more_restart(limit):
 def test_resuming_reaches_the_same_solution():
     operator = DenseOperator(positive_matrix(200, condition=1e9), 5)
     y = labels(operator)
-    solver = IterativeSolver(UNIFORM, 40, tolerance=1e-9)
+    solver = IterativeSolver(UNIFORM, 40, tolerance=1e-9, rank_growth=1.0)
     whole = solver.prepare(operator, 1e-6).solve(y)
     half = whole.iterations // 2
 

@@ -9,9 +9,9 @@ from numpy.testing import assert_array_equal
 from kraft.core.errors import SymmetryError
 from kraft.symmetry.group import closure
 from kraft.symmetry.orbits import (
-    atom_permutations,
     atom_orbit_labels,
     atom_orbits,
+    atom_permutations,
     feature_orbit_labels,
     feature_orbits,
     feature_permutations,

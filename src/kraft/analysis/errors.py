@@ -10,10 +10,9 @@ from kraft.core.progress import Progress, silent
 from kraft.core.typing import FloatArray
 from kraft.data.dataset import Dataset
 from kraft.data.units import Units
-from kraft.models.force_field import ForceField, Prediction
+from kraft.models.force_field import ForceField
 from kraft.models.molecule_match import check_elements
-
-_BATCH = 64
+from kraft.models.prediction import Prediction, in_batches
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,15 @@ def evaluate(force_field: ForceField, dataset: Dataset, progress: Progress = sil
         When the data are of another molecule or have the atoms in another order.
     """
     check_elements(force_field, dataset.atomic_numbers, dataset.positions[0])
-    energies, forces = predict_in_batches(force_field, dataset.positions, "testing", progress)
+    predicted = predict_in_batches(force_field, dataset.positions, "testing", progress)
+    return compare(force_field, dataset, predicted)
+
+
+def compare(force_field: ForceField, dataset: Dataset, predicted: Prediction) -> ErrorReport:
+    """Compare predictions of ``force_field`` for ``dataset`` with its reference values."""
+    energies, forces = predicted
     force_errors = np.abs(forces - dataset.forces)
-    reference = dataset.energies if _knows_energies(force_field) else None
+    reference = dataset.energies if force_field.knows_energies else None
     energy_errors = None if reference is None else np.abs(energies - reference)
     return ErrorReport(
         energy_mae=None if energy_errors is None else float(energy_errors.mean()),
@@ -96,19 +101,7 @@ def predict_in_batches(
     force_field: ForceField, positions: FloatArray, stage: str, progress: Progress = silent
 ) -> Prediction:
     """Predict at positions ``(B, N, 3)`` in Å, telling how far it is under the name ``stage``."""
-    energies = np.empty(len(positions))
-    forces = np.empty_like(positions)
-    for start in range(0, len(positions), _BATCH):
-        progress(stage, start, len(positions))
-        some = slice(start, start + _BATCH)
-        energies[some], forces[some] = force_field.predict(positions[some])
-    progress(stage, len(positions), len(positions))
-    return Prediction(energies, forces)
-
-
-def _knows_energies(force_field: ForceField) -> bool:
-    record = force_field.record
-    return record.energy_offset_scatter is not None or force_field.parameters.energy_offset != 0.0
+    return in_batches(force_field.predict, positions, stage, progress)
 
 
 def _rms(errors: FloatArray) -> float:

@@ -29,43 +29,72 @@ class UnseenFrames:
         How many others were left out because the model learned from the same geometry.
     n_validated
         How many were left out because its hyper-parameters were chosen on them.
+    n_calibrated
+        How many were left out because its uncertainties were calibrated on them.
     """
 
     dataset: Dataset
     n_trained: int
     n_validated: int
+    n_calibrated: int = 0
+
+    @property
+    def n_left_out(self) -> int:
+        """How many frames were left out."""
+        return self.n_trained + self.n_validated + self.n_calibrated
 
 
-def unseen_frames(force_field: ForceField, dataset: Dataset) -> UnseenFrames:
-    """Return the frames that a model was neither trained nor validated on.
+def unseen_frames(
+    force_field: ForceField, dataset: Dataset, *, for_calibration: bool = False
+) -> UnseenFrames:
+    """Return the frames that a model was neither trained nor validated nor calibrated on.
 
     Frames are known by their geometry (copies of training geometries are seen too, also with
     equivalent atoms in another order) and, where the dataset is the one that the model was made
     from, by their index. Of a model imported from another program only the geometries are known.
+
+    Parameters
+    ----------
+    force_field
+        The model.
+    dataset
+        Frames of its molecule.
+    for_calibration
+        Leave out only the frames that it was trained on.
 
     Raises
     ------
     DataError
         When the model was made with all of them.
     """
-    record = force_field.record
-    trained = np.zeros(len(dataset), dtype=bool)
-    validated = np.zeros(len(dataset), dtype=bool)
-    if record.source_fingerprint == dataset.source_fingerprint:
-        indices = dataset.provenance.indices
-        frames = np.arange(len(dataset)) if indices is None else indices
-        trained |= np.isin(frames, record.train_indices)
-        validated |= np.isin(frames, record.valid_indices)
+    record, calibration = force_field.record, force_field.calibration
+    source = record.source_fingerprint
+    trained = _named(dataset, source, record.train_indices)
     trained |= _copies_of_training(force_field, dataset)
-    validated &= ~trained
-    unseen = np.flatnonzero(~trained & ~validated)
+    validated = _named(dataset, source, record.valid_indices) & ~trained
+    calibrated = np.zeros(len(dataset), dtype=bool)
+    if calibration is not None:
+        calibrated = _named(dataset, calibration.source_fingerprint, calibration.indices)
+        calibrated &= ~trained & ~validated
+    if for_calibration:
+        validated[:] = calibrated[:] = False
+    unseen = np.flatnonzero(~trained & ~validated & ~calibrated)
     if len(unseen) == 0:
         raise DataError(
             f"The model was made with all {len(dataset)} frames of these data, so they cannot test "
             "it. Give data that it has not seen."
         )
     chosen = dataset if len(unseen) == len(dataset) else dataset.subset(unseen)
-    return UnseenFrames(chosen, int(trained.sum()), int(validated.sum()))
+    return UnseenFrames(chosen, int(trained.sum()), int(validated.sum()), int(calibrated.sum()))
+
+
+def _named(dataset: Dataset, fingerprint: str, named: tuple[int, ...]) -> AnyArray:
+    """Tell ``(B,)`` which frames are ``named`` ones of the source that has this fingerprint."""
+    if fingerprint != dataset.source_fingerprint:
+        return np.zeros(len(dataset), dtype=bool)
+    indices = dataset.provenance.indices
+    frames = np.arange(len(dataset)) if indices is None else indices
+    return np.isin(frames, named)
 
 
 def _copies_of_training(force_field: ForceField, dataset: Dataset) -> AnyArray:

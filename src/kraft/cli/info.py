@@ -22,10 +22,11 @@ from kraft.cli.summary import (
     print_next,
     print_notices,
 )
+from kraft.cli.uncertainty_display import calibration_facts, calibration_figures
 from kraft.data import Dataset, Units
 from kraft.data.checks import Report, check
-from kraft.models import ForceField
-from kraft.models.parameters import Record
+from kraft.models import Calibration, ForceField
+from kraft.models.parameters import Parameters, Record
 from kraft.symmetry import SymmetryResult, find_permutations
 
 
@@ -166,6 +167,7 @@ def _data_content(
 def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
     parameters, record = force_field.parameters, force_field.record
     facts = [
+        ("kind", _kind(force_field)),
         ("atoms", f"{parameters.n_atoms}, atomic numbers {_numbers(force_field)}"),
         ("data", record.source or "unknown"),
         ("theory", record.theory or "not stated"),
@@ -179,8 +181,8 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
         ("solver", _solver(record)),
         ("relative residual", _optional(record.relative_residual)),
         ("jitter", f"{record.jitter:.1e}"),
-        ("integration constant", _energy(parameters.energy_offset, units)),
-        ("its scatter", _scatter(record.energy_offset_scatter, units)),
+        *_kind_facts(force_field, units),
+        ("calibration", _calibration(force_field.calibration)),
         ("force MAE, validation", _force(record.valid_force_mae, units)),
         (
             "units of the data",
@@ -190,11 +192,54 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
         ("made by", f"kraft {record.kraft_version}" if record.kraft_version else "unknown"),
         ("fingerprint of the data", record.source_fingerprint[:16] or "unknown"),
     ]
+    if force_field.calibration is not None:
+        after = [name for name, _ in facts].index("calibration") + 1
+        facts[after:after] = calibration_facts(force_field.calibration)
     print_facts(f"{file.name}: force field of {record.name or 'unnamed'}", facts)
     print_next(
         f"kraft test {file} DATA",
         f"kraft predict {file} GEOMETRIES -o predicted.xyz",
     )
+
+
+def _kind(force_field: ForceField) -> str:
+    """Return the kind of model and what that means for its forces."""
+    if force_field.conservative:
+        return f"{force_field.kind.label}, forces are the gradient of the energy"
+    return f"{force_field.kind.label}, forces are not exactly the gradient of the energy"
+
+
+def _kind_facts(force_field: ForceField, units: Units) -> list[tuple[str, str]]:
+    """Return what only models of this kind have."""
+    parameters = force_field.parameters
+    if isinstance(parameters, Parameters):
+        return [
+            ("integration constant", _energy(parameters.energy_offset, units)),
+            ("its scatter", _scatter(parameters.record.energy_offset_scatter, units)),
+        ]
+    sets = zip(parameters.atom_sets, parameters.set_variances, strict=True)
+    facts = [("sets of equivalent atoms", str(len(parameters.atom_sets)))]
+    facts += [
+        (
+            f"  atoms {' '.join(map(str, atoms))}",
+            f"std {number(float(variance) ** 0.5 / units.energy_factor)} {units.energy_label}",
+        )
+        for atoms, variance in sets
+    ]
+    if parameters.energy_variance is not None:
+        facts += [
+            ("mean energy", _energy(parameters.energy_mean, units)),
+            ("length scale of energies", f"{parameters.energy_length_scale:.4g} /Å"),
+            ("nugget of energies", f"{parameters.energy_regularization:.2g}"),
+        ]
+    return facts
+
+
+def _calibration(calibration: Calibration | None) -> str:
+    if calibration is None:
+        return "none; `kraft calibrate` makes one"
+    frames = counted(calibration.n_geometries, "frame")
+    return f"of {calibration.method} uncertainty on {frames} of {calibration.source or 'data'}"
 
 
 def _numbers(force_field: ForceField) -> str:
@@ -247,6 +292,22 @@ def _model_content(file: Path, force_field: ForceField, units: Units) -> dict[st
         **model_figures(force_field),
         "n_valid": len(record.valid_indices),
         "valid_force_mae": None if valid_mae is None else valid_mae / units.force_factor,
-        "energy_offset": parameters.energy_offset / units.energy_factor,
+        **_kind_content(force_field, units),
+        "calibration": calibration_figures(force_field.calibration),
         "record": dataclasses.asdict(record),
+    }
+
+
+def _kind_content(force_field: ForceField, units: Units) -> dict[str, Any]:
+    parameters = force_field.parameters
+    content: dict[str, Any] = {"conservative": force_field.conservative}
+    if isinstance(parameters, Parameters):
+        return {**content, "energy_offset": parameters.energy_offset / units.energy_factor}
+    return {
+        **content,
+        "atom_sets": [atoms.tolist() for atoms in parameters.atom_sets],
+        "set_variances": parameters.set_variances / units.energy_factor**2,
+        "energy_mean": parameters.energy_mean / units.energy_factor,
+        "energy_length_scale": parameters.energy_length_scale,
+        "energy_regularization": parameters.energy_regularization,
     }

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from kraft.core.errors import OptionError
 from kraft.data import Dataset, Units, read
-from kraft.models.force_field import check_device
+from kraft.models.device import check_device
 
 DATA_GROUP = Group("Reading data", sort_key=50)
 COMPUTE_GROUP = Group("Computing", sort_key=60)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
 
+from kraft.analysis.calibration import predict_with_uncertainty
 from kraft.analysis.errors import predict_in_batches
 from kraft.cli.console import out
+from kraft.cli.geometry_match import check_match
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, check_output, note_written, write_json
 from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
 from kraft.cli.results import model_figures
-from kraft.cli.summary import counted, duration, number, print_facts, print_notices
-from kraft.core.errors import GeometryError
+from kraft.cli.summary import counted, duration, number, print_facts
+from kraft.cli.uncertainty_display import note_uncertainty
+from kraft.cli.uncertainty_flags import UncertaintyFlags
+from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray
 from kraft.data import Dataset, Provenance, Units, write
+from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.geometry_format import Geometries, read_geometries
 from kraft.models import ForceField, Prediction
-from kraft.models.molecule_match import check_elements, check_order
-
-_MAX_ORDER_CHECKS = 20
 
 
 def predict(
@@ -37,6 +39,7 @@ def predict(
     overwrite: Annotated[bool, Flag] = False,
     length_unit: str | None = None,
     any_order: Annotated[bool, Flag] = False,
+    uncertain: UncertaintyFlags = UncertaintyFlags(),  # noqa: B008
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
     result: ResultOptions = ResultOptions(),  # noqa: B008
 ) -> None:
@@ -58,25 +61,28 @@ def predict(
         Do not check whether like atoms have changed places.
     """
     compute.apply()
+    uncertain.options()
     check_output(output, suffixes=(".xyz", ".extxyz", ".npz"), overwrite=overwrite)
     check_json(result.json)
-    force_field = load_model(model, compute.device, compute.dtype)
+    force_field = uncertain.apply(load_model(model, compute.device, compute.dtype))
     frames = read_geometries(geometries, length_unit=length_unit)
     units = result.units_for(force_field.units)
-    _check_match(force_field, frames, geometries, any_order)
+    check_match(force_field, frames, geometries, any_order=any_order)
     started = time.perf_counter()
     with progress_bars() as progress:
-        energies, forces = predict_in_batches(force_field, frames.positions, "predicting", progress)
+        predicted, uncertainty = _predicted(force_field, frames, uncertain.wanted, progress)
+    energies, forces = predicted
     seconds = time.perf_counter() - started
     note_precision(force_field, frames.positions, units)
     origin = Provenance(name=geometries.stem, theory=f"kraft model {model.name}")
-    _write(output, frames, Prediction(energies, forces), origin)
+    _write(output, frames, predicted, origin, uncertainty)
     shown = energies / units.energy_factor
     print_facts(
         f"{counted(len(frames), 'geometry')} of {geometries.name} with {model.name}",
         [
-            ("energies", f"{shown.min():.10g} to {shown.max():.10g} {units.energy_label}"),
+            ("energies", _range(shown, units)),
             ("largest force", _largest(forces, units)),
+            *_uncertainty_facts(uncertainty, units),
             ("time", f"{duration(seconds)}, {duration(seconds / len(frames))} each"),
         ],
     )
@@ -91,46 +97,89 @@ def predict(
             "energy_max": shown.max(),
             "force_max": np.abs(forces).max() / units.force_factor,
             "seconds": seconds,
+            **({} if uncertainty is None else _uncertainty_figures(uncertainty, units)),
             **model_figures(force_field),
         },
     )
+    if uncertainty is not None:
+        note_uncertainty(force_field.uncertainty, force_field.calibration)
     out.print(f"\nWrote {output}, in eV and Å.", soft_wrap=True)
 
 
-def _write(path: Path, frames: Geometries, prediction: Prediction, origin: Provenance) -> None:
+def _predicted(
+    force_field: ForceField, frames: Geometries, with_uncertainty: bool, progress: Progress
+) -> tuple[Prediction, FrameUncertainty | None]:
+    """Return predictions and, if asked for, how sure they are."""
+    if not with_uncertainty:
+        predicted = predict_in_batches(force_field, frames.positions, "predicting", progress)
+        return predicted, None
+    energies, forces, energies_std, forces_std = predict_with_uncertainty(
+        force_field, frames.positions, "predicting", progress
+    )
+    novelty = force_field.novelty(frames.positions)
+    known = energies_std if force_field.has_energies else None
+    return Prediction(energies, forces), FrameUncertainty(forces_std, known, novelty)
+
+
+def _uncertainty_facts(uncertainty: FrameUncertainty | None, units: Units) -> list[tuple[str, str]]:
+    if uncertainty is None:
+        return []
+    forces = uncertainty.forces / units.force_factor
+    novelty = uncertainty.novelty
+    facts = [
+        (
+            "force std",
+            f"{number(float(forces.mean()))} {units.force_label} on average, up to "
+            f"{number(float(forces.max()))}",
+        ),
+        (
+            "novelty",
+            f"{number(float(novelty.min()))} to {number(float(novelty.max()))} "
+            "(about 1: like the training frames)",
+        ),
+    ]
+    if uncertainty.energies is not None:
+        energies = uncertainty.energies / units.energy_factor
+        low, high = (number(float(end)) for end in (energies.min(), energies.max()))
+        facts.insert(0, ("energy std", f"{low} to {high} {units.energy_label}"))
+    return facts
+
+
+def _uncertainty_figures(uncertainty: FrameUncertainty, units: Units) -> dict[str, Any]:
+    return {
+        "energies_std": None
+        if uncertainty.energies is None
+        else uncertainty.energies / units.energy_factor,
+        "forces_std_mean": uncertainty.forces.mean(axis=(1, 2)) / units.force_factor,
+        "novelty": uncertainty.novelty,
+    }
+
+
+def _write(
+    path: Path,
+    frames: Geometries,
+    prediction: Prediction,
+    origin: Provenance,
+    uncertainty: FrameUncertainty | None,
+) -> None:
     predicted = Dataset(
         atomic_numbers=frames.atomic_numbers,
         positions=frames.positions,
         forces=prediction.forces,
-        energies=prediction.energies,
+        energies=None if np.isnan(prediction.energies).any() else prediction.energies,
         cell=frames.cell,
         provenance=origin,
     )
-    write(predicted, path, Units())
+    write(predicted, path, Units(), uncertainty)
     note_written(path)
+
+
+def _range(energies: FloatArray, units: Units) -> str:
+    """Return the range of energies, which are NaN where the model has none."""
+    if np.isnan(energies).any():
+        return "none: the model was trained without energies"
+    return f"{energies.min():.10g} to {energies.max():.10g} {units.energy_label}"
 
 
 def _largest(forces: FloatArray, units: Units) -> str:
     return f"{number(float(np.abs(forces).max()) / units.force_factor)} {units.force_label}"
-
-
-def _check_match(
-    force_field: ForceField, frames: Geometries, source: Path, any_order: bool
-) -> None:
-    """Raise unless the geometries are the model's molecule; look at some frames for the order."""
-    try:
-        check_elements(force_field, frames.atomic_numbers, frames.positions[0])
-        some = np.unique(np.linspace(0, len(frames) - 1, _MAX_ORDER_CHECKS).astype(np.int64))
-        for frame in () if any_order else some:
-            check_order(force_field, frames.positions[frame])
-    except GeometryError as error:
-        advice = str(error).replace("(check_order=False)", "with --any-order")
-        raise GeometryError(f"{source.name}: {advice}") from error
-    model_cell = force_field.parameters.cell
-    if (model_cell is None) != (frames.cell is None):
-        print_notices(
-            [
-                f"{source.name} is {'not ' if frames.cell is None else ''}periodic, the model is "
-                f"{'not' if model_cell is None else 'periodic'}; the model's cell counts."
-            ]
-        )

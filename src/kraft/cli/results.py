@@ -28,6 +28,7 @@ def model_figures(force_field: ForceField) -> dict[str, Any]:
     """Return what a model consists of."""
     parameters = force_field.parameters
     return {
+        "model_kind": force_field.kind.name,
         "n_atoms": parameters.n_atoms,
         "n_train": parameters.n_train,
         "n_symmetries": parameters.n_permutations,

@@ -13,24 +13,25 @@ from cyclopts import Group, Parameter
 
 from kraft.analysis.errors import evaluate
 from kraft.analysis.unseen import unseen_frames
+from kraft.cli.calibration_step import calibrated, check_calibration
 from kraft.cli.console import out
 from kraft.cli.interruption import resumable
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, check_output, note_written, write_json
 from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
-from kraft.cli.solve_display import SolveDisplay
 from kraft.cli.solver_flags import RunFlags, SolverFlags
 from kraft.cli.summary import counted, print_next, print_notices
-from kraft.cli.training_options import ModelOptions, SymmetryOptions
+from kraft.cli.training_options import KindOptions, ModelOptions, SymmetryOptions
+from kraft.cli.training_runs import TrainingTask, train_model
 from kraft.cli.training_summary import finding_figures, print_summary, training_figures
+from kraft.cli.uncertainty_flags import UNCERTAINTY_GROUP
 from kraft.core.errors import DataError, OptionError
 from kraft.core.memory import format_bytes
 from kraft.core.progress import Progress
 from kraft.data import Dataset, Split, Units, split
 from kraft.data.checks import check
 from kraft.models import ForceField
-from kraft.models import train as train_model
 from kraft.models.checkpoint import state_path
 
 DEFAULT_N_TEST = 1000
@@ -92,7 +93,9 @@ def train(
     *,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     overwrite: Annotated[bool, Flag] = False,
+    calibrate: Annotated[bool | None, Parameter(group=UNCERTAINTY_GROUP)] = None,
     sets: SplitOptions,
+    kind: KindOptions = KindOptions(),  # noqa: B008
     model: ModelOptions = ModelOptions(),  # noqa: B008
     symmetry: SymmetryOptions = SymmetryOptions(),  # noqa: B008
     solving: SolverFlags = SolverFlags(),  # noqa: B008
@@ -114,11 +117,16 @@ def train(
         Where to save the model; the name of the data with .safetensors by default.
     overwrite
         Replace a model that is there already.
+    calibrate
+        Scale the uncertainties so that 95 % intervals cover 95 % of the validation frames; by
+        default where there are at least 20 of them and it takes some seconds at most.
     """
     started = time.monotonic()
     target = output or Path(data.name).with_suffix(MODEL_SUFFIX)
     compute.apply()
     _check_flags(model, solving, run, result)
+    kind.check(model, solving, run)
+    check_calibration(calibrate, sets.n_valid)
     if not _is_to_be_done(target, overwrite, run):
         return
     dataset = reading.read(data)
@@ -131,34 +139,37 @@ def train(
     with progress_bars() as progress, resumable(state_path(target)):
         parts = sets.split(dataset, progress)
         check_output(target, suffixes=(MODEL_SUFFIX,), overwrite=overwrite, size=_file_size(parts))
-        force_field, training = train_model(
-            parts.train,
-            parts.valid,
-            permutations=permutations,
-            max_permutations=symmetry.max_permutations,
-            solver_options=solving.options(_time_left(run, started)),
-            checkpoint=state_path(target),
-            checkpoint_interval=run.interval,
-            resume=run.resume,
-            device=compute.device,
-            dtype=compute.dtype,
+        task = TrainingTask(
+            parts,
+            permutations,
+            symmetry.max_permutations,
+            kind,
+            model,
+            solving,
+            run,
+            compute,
             seed=sets.seed,
-            progress=progress,
-            observer=SolveDisplay(progress.detail, units),
-            **model.keywords(),
+            target=target,
+            units=units,
+            started=started,
         )
-        _save(force_field, target)
+        trained = train_model(task, progress)
+        _save(trained.force_field, target)
+        force_field = calibrated(trained.force_field, parts.valid, calibrate, progress)
+        if force_field is not trained.force_field:
+            force_field.save(target)
         test_set = parts.test if external is None else _external(sets, force_field, external)
         errors = None if test_set is None else evaluate(force_field, test_set, progress)
 
     shown = None if errors is None else errors.in_units(units)
-    print_notices([*parts.notices, *(n for n in training.notices if n not in dataset.notices)])
+    print_notices([*parts.notices, *(n for n in trained.notices if n not in dataset.notices)])
     note_precision(force_field, parts.train.positions, units)
-    print_summary(force_field, training, parts, shown, units)
-    figures = training_figures(force_field, training, parts, shown, target, units)
+    valid_mae = force_field.record.valid_force_mae
+    print_summary(trained.facts, force_field, parts, shown, valid_mae, units)
+    figures = training_figures(trained.figures, force_field, parts, shown, target, units)
     write_json(result.json, {**figures, **finding_figures(report)})
     out.print(f"\nWrote {target} ({format_bytes(target.stat().st_size)}).", soft_wrap=True)
-    print_next(*_next_steps(target, data, external))
+    print_next(*_next_steps(force_field, target, data, external))
 
 
 def _check_flags(
@@ -196,13 +207,6 @@ def _is_to_be_done(target: Path, overwrite: bool, run: RunFlags) -> bool:
             "lose it with --overwrite."
         )
     return True
-
-
-def _time_left(run: RunFlags, started: float) -> float | None:
-    """Return the seconds left of the time limit, which counts from the start of the command."""
-    if run.seconds is None:
-        return None
-    return max(run.seconds - (time.monotonic() - started), 1e-3)
 
 
 def _save(force_field: ForceField, target: Path) -> None:
@@ -251,8 +255,12 @@ def _external(sets: SplitOptions, force_field: ForceField, dataset: Dataset) -> 
     return sets.at_most(unseen.dataset, limit)
 
 
-def _next_steps(target: Path, data: Path, external: Dataset | None) -> list[str]:
+def _next_steps(
+    force_field: ForceField, target: Path, data: Path, external: Dataset | None
+) -> list[str]:
     steps = [f"kraft predict {target} GEOMETRIES -o predicted.xyz"]
     if external is None:
         steps.insert(0, f"kraft test {target} {data}    # or other data of this molecule")
+    if force_field.calibration is not None:
+        steps.insert(1, f"kraft test {target} {data} --uncertainty --plot intervals.png")
     return [*steps, f'Python: atoms.calc = kraft.KraftCalculator("{target}")    # MD with ASE']

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
 from cyclopts import Group, Parameter
 
+from kraft.cli.solver_flags import RunFlags, SolverFlags
+from kraft.core.errors import OptionError
 from kraft.core.typing import IntArray
 from kraft.data import Dataset
 from kraft.models.selection import Request
@@ -84,3 +86,61 @@ class ModelOptions:
             "regularization": request.regularization,
             "energy_weight": self.energy_weight,
         }
+
+
+@Parameter(name="*", group=MODEL_GROUP)
+@dataclass(frozen=True)
+class KindOptions:
+    """Kind of model."""
+
+    model: Annotated[
+        Literal["sgdml", "aff"],
+        Parameter(
+            help=(
+                "sgdml conserves energy; aff is much cheaper to train, but its forces are not "
+                "exactly the gradient of its energy."
+            )
+        ),
+    ] = "sgdml"
+    criterion: Annotated[
+        Literal["likelihood", "validation"] | None,
+        Parameter(help="What aff chooses its parameters by; the likelihood by default."),
+    ] = None
+
+    @property
+    def atomized(self) -> bool:
+        """Whether an atomized force field is asked for."""
+        return self.model == "aff"
+
+    def check(self, model: ModelOptions, solving: SolverFlags, run: RunFlags) -> None:
+        """Raise OptionError when options were given that this kind of model does not have."""
+        if not self.atomized:
+            if self.criterion is not None:
+                raise OptionError(
+                    "--criterion is for --model aff only; an sGDML model is chosen by its force "
+                    "error on validation frames, or on training frames that are left out."
+                )
+            return
+        foreign = [*_given(replace(solving, max_memory=None)), *_given(run)]
+        foreign += ["--energy-weight"] if model.energy_weight else []
+        if foreign:
+            raise OptionError(
+                f"{_listed(foreign)} {'does' if len(foreign) == 1 else 'do'} not apply to --model "
+                "aff: it solves one small system for each set of equivalent atoms at once, and "
+                "always learns from the energies too. Leave "
+                f"{'it' if len(foreign) == 1 else 'them'} out."
+            )
+
+
+def _given(flags: SolverFlags | RunFlags) -> list[str]:
+    """Return the flags that differ from their defaults, as they are written."""
+    default = type(flags)()
+    return [
+        "--" + item.name.replace("_", "-")
+        for item in fields(flags)
+        if getattr(flags, item.name) != getattr(default, item.name)
+    ]
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

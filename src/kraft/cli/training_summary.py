@@ -10,6 +10,7 @@ from typing import Any
 from kraft.analysis.errors import ErrorReport
 from kraft.cli.results import error_figures, model_figures
 from kraft.cli.summary import counted, duration, number, print_errors, print_facts
+from kraft.cli.uncertainty_display import calibration_facts, calibration_figures
 from kraft.core.memory import format_bytes
 from kraft.data import Split, Units
 from kraft.data.checks import Report
@@ -17,20 +18,40 @@ from kraft.models import ForceField, TrainingResult
 
 
 def print_summary(
+    facts: list[tuple[str, str]],
     force_field: ForceField,
-    training: TrainingResult,
     parts: Split,
     errors: ErrorReport | None,
+    valid_force_mae: float | None,
     units: Units,
 ) -> None:
-    """Print what was trained, how, and the errors."""
-    choice, times = training.choice, training.timings
+    """Print what was trained, how, and the errors; ``facts`` are those of the kind of model."""
     data = parts.train
+    print_facts(
+        f"Force field of {data.provenance.name or data.formula}",
+        [
+            ("molecule", f"{data.formula}, {data.n_atoms} atoms"),
+            ("trained on", f"{counted(len(data), 'frame')} ({parts.strategy}, seed {parts.seed})"),
+            *facts,
+            *_intervals(force_field),
+        ],
+    )
+    if errors is not None:
+        print_errors(f"Errors on {counted(errors.n_test, 'test frame')}", errors)
+    elif valid_force_mae is not None:
+        mae = valid_force_mae / units.force_factor
+        print_facts("Errors", [("force MAE, validation", f"{number(mae)} {units.force_label}")])
+
+
+def sgdml_facts(
+    force_field: ForceField, training: TrainingResult, parts: Split
+) -> list[tuple[str, str]]:
+    """Return how an sGDML model was made."""
+    choice, times = training.choice, training.timings
     valid = 0 if parts.valid is None else len(parts.valid)
-    facts = [
-        ("molecule", f"{data.formula}, {data.n_atoms} atoms"),
-        ("trained on", f"{counted(len(data), 'frame')} ({parts.strategy}, seed {parts.seed})"),
-        ("validated on", counted(valid, "frame") if valid else "left-out training frames"),
+    nothing = "nothing" if choice.criterion == "given" else "left-out training frames"
+    return [
+        ("validated on", counted(valid, "frame") if valid else nothing),
         ("symmetries", counted(len(training.permutations), "permutation")),
         ("kernel", force_field.parameters.radial_kernel.label),
         ("length scale", f"{choice.length_scale:.4g} /Å"),
@@ -39,14 +60,12 @@ def print_summary(
         *_solver(training),
         ("time", f"{duration(times.total)} ({_stages(training)})"),
     ]
-    if choice.criterion == "given":
-        facts[2] = ("validated on", counted(valid, "frame") if valid else "nothing")
-    print_facts(f"Force field of {data.provenance.name or data.formula}", facts)
-    if errors is not None:
-        print_errors(f"Errors on {counted(errors.n_test, 'test frame')}", errors)
-    elif training.valid_force_mae is not None:
-        mae = training.valid_force_mae / units.force_factor
-        print_facts("Errors", [("force MAE, validation", f"{number(mae)} {units.force_label}")])
+
+
+def _intervals(force_field: ForceField) -> list[tuple[str, str]]:
+    """Return what the calibration did, if there is one."""
+    calibration = force_field.calibration
+    return [] if calibration is None else calibration_facts(calibration)
 
 
 def _solver(training: TrainingResult) -> list[tuple[str, str]]:
@@ -81,15 +100,15 @@ def _stages(training: TrainingResult) -> str:
 
 
 def training_figures(
+    figures: Mapping[str, Any],
     force_field: ForceField,
-    training: TrainingResult,
     parts: Split,
     errors: ErrorReport | None,
     target: Path,
     units: Units,
 ) -> Mapping[str, Any]:
-    """Return all figures of a training for ``--json``."""
-    valid_mae = training.valid_force_mae
+    """Return all figures of a training for ``--json``; ``figures`` are the kind of model's."""
+    valid_mae = force_field.record.valid_force_mae
     return {
         **(error_figures(errors) if errors is not None else {"n_test": 0}),
         "units": {"energy": units.energy_label, "force": units.force_label},
@@ -99,6 +118,14 @@ def training_figures(
         "valid_force_mae": None if valid_mae is None else valid_mae / units.force_factor,
         "sampling": parts.strategy,
         "seed": parts.seed,
+        **figures,
+        "calibration": calibration_figures(force_field.calibration),
+    }
+
+
+def sgdml_figures(training: TrainingResult, parts: Split) -> Mapping[str, Any]:
+    """Return the figures of the training of an sGDML model."""
+    return {
         "choice": training.choice.reason,
         "n_trials": len(training.choice.trials),
         "at_edge": training.choice.at_edge,

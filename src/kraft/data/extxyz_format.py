@@ -7,19 +7,24 @@ number, so a file written and read is the dataset it was.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 from ase.data import chemical_symbols
 
 from kraft.core.files import atomic_path
 from kraft.data.dataset import Dataset
+from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.units import Units
 
 _ASCII_LENGTH = {"Å": "Ang"}
 
 
 def write_extxyz(
-    dataset: Dataset, path: str | os.PathLike[str], units: Units | None = None
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    units: Units | None = None,
+    uncertainty: FrameUncertainty | None = None,
 ) -> None:
     """Write ``dataset`` as extended XYZ with ``energy``, ``forces`` and the units of both.
 
@@ -31,6 +36,9 @@ def write_extxyz(
         Where to; the file appears whole or not at all.
     units
         Units in the file; by default eV and Å, which is what ASE takes the numbers for.
+    uncertainty
+        Standard deviations to write as a column ``forces_std`` and as ``energy_std`` and
+        ``novelty`` in the comment line.
 
     Raises
     ------
@@ -42,11 +50,18 @@ def write_extxyz(
     positions = dataset.positions / units.length_factor
     forces = dataset.forces / units.force_factor
     energies = None if dataset.energies is None else dataset.energies / units.energy_factor
+    columns = [positions, forces]
+    if uncertainty is not None:
+        columns.append(uncertainty.forces / units.force_factor)
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for index in range(len(dataset)):
-            energy = None if energies is None else float(energies[index])
-            rows = np.concatenate([positions[index], forces[index]], axis=1).tolist()
-            lines = [str(dataset.n_atoms), _comment(dataset, units, energy, first=index == 0)]
+            scalars = {} if energies is None else {"energy": float(energies[index])}
+            if uncertainty is not None:
+                if uncertainty.energies is not None:
+                    scalars["energy_std"] = float(uncertainty.energies[index] / units.energy_factor)
+                scalars["novelty"] = float(uncertainty.novelty[index])
+            rows = np.concatenate([column[index] for column in columns], axis=1).tolist()
+            lines = [str(dataset.n_atoms), _comment(dataset, units, scalars, first=index == 0)]
             lines += [
                 f"{symbol} {' '.join(map(repr, row))}"
                 for symbol, row in zip(symbols, rows, strict=True)
@@ -54,15 +69,15 @@ def write_extxyz(
             handle.write("\n".join(lines) + "\n")
 
 
-def _comment(dataset: Dataset, units: Units, energy: float | None, *, first: bool) -> str:
+def _comment(dataset: Dataset, units: Units, scalars: Mapping[str, float], *, first: bool) -> str:
     """Return the second line of a frame; name and theory stand in the first frame only."""
     parts = []
     if dataset.cell is not None:
         vectors = (dataset.cell / units.length_factor).reshape(-1).tolist()
         parts.append(f'Lattice="{" ".join(map(repr, vectors))}"')
-    parts.append("Properties=species:S:1:pos:R:3:forces:R:3")
-    if energy is not None:
-        parts.append(f"energy={energy!r}")
+    std = ":forces_std:R:3" if "novelty" in scalars else ""
+    parts.append(f"Properties=species:S:1:pos:R:3:forces:R:3{std}")
+    parts += [f"{name}={value!r}" for name, value in scalars.items()]
     length = _ASCII_LENGTH.get(units.length, units.length)
     parts.append(f"energy_unit={units.energy} length_unit={length}")
     if first:

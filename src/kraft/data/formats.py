@@ -9,6 +9,7 @@ from kraft.core.errors import DataError
 from kraft.data.ase_format import read_ase
 from kraft.data.dataset import Dataset
 from kraft.data.extxyz_format import write_extxyz
+from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.sgdml_format import read_sgdml, write_sgdml
 from kraft.data.units import Units
 
@@ -71,7 +72,12 @@ def read(
         raise type(error)(f"{path.name}: {error}") from error
 
 
-def write(dataset: Dataset, path: str | os.PathLike[str], units: Units | None = None) -> None:
+def write(
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    units: Units | None = None,
+    uncertainty: FrameUncertainty | None = None,
+) -> None:
     """Write a dataset: ``.npz`` in the sGDML layout, ``.xyz`` or ``.extxyz`` as extended XYZ.
 
     Parameters
@@ -83,6 +89,10 @@ def write(dataset: Dataset, path: str | os.PathLike[str], units: Units | None = 
     units
         Units in the file. By default ``.npz`` keeps the units of the source and extended XYZ is
         written in eV and Å, as ASE takes it; both state their units.
+    uncertainty
+        Standard deviations of predicted frames, to be written beside them: ``forces_std``,
+        ``energy_std`` and ``novelty`` in extended XYZ, ``F_std``, ``E_std`` and ``novelty`` in
+        ``.npz``.
 
     Raises
     ------
@@ -95,9 +105,9 @@ def write(dataset: Dataset, path: str | os.PathLike[str], units: Units | None = 
     if len(dataset) == 0:
         raise DataError("The dataset has no frames. Expected at least one to write.")
     if path.suffix == _SGDML_SUFFIX:
-        write_sgdml(dataset, path, units)
+        write_sgdml(dataset, path, units, uncertainty)
     elif path.suffix in _EXTXYZ_SUFFIXES:
-        write_extxyz(dataset, path, units)
+        write_extxyz(dataset, path, units, uncertainty)
     else:
         known = ", ".join((_SGDML_SUFFIX, *_EXTXYZ_SUFFIXES))
         raise DataError(f"Cannot write {path.name}: give it one of the suffixes {known}.")

@@ -18,6 +18,7 @@ from kraft.core.errors import DataError, UnitError
 from kraft.core.typing import AnyArray
 from kraft.data.archive import archive_keys, read_archive, text_entry, write_archive
 from kraft.data.dataset import Dataset, Provenance
+from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.units import Units
 from kraft.data.validity import require_usable
 from kraft.version import __version__
@@ -102,7 +103,12 @@ def read_sgdml(
     return require_usable(dataset, path.name)
 
 
-def write_sgdml(dataset: Dataset, path: str | os.PathLike[str], units: Units | None = None) -> None:
+def write_sgdml(
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    units: Units | None = None,
+    uncertainty: FrameUncertainty | None = None,
+) -> None:
     """Write ``dataset`` as an sGDML ``.npz`` dataset that sgdml 1.0.3 takes.
 
     Parameters
@@ -113,6 +119,8 @@ def write_sgdml(dataset: Dataset, path: str | os.PathLike[str], units: Units | N
         Where to; the file appears whole or not at all.
     units
         Units in the file; the dataset's own display units by default.
+    uncertainty
+        Standard deviations to write as ``F_std`` and ``E_std``, and ``novelty``.
 
     Raises
     ------
@@ -141,6 +149,11 @@ def write_sgdml(dataset: Dataset, path: str | os.PathLike[str], units: Units | N
             arrays[f"{key}_min"], arrays[f"{key}_max"] = np.array(values.min()), values.max()
             arrays[f"{key}_mean"], arrays[f"{key}_var"] = np.array(values.mean()), values.var()
     arrays["md5"] = np.array(sgdml_md5(arrays))
+    if uncertainty is not None:
+        arrays["F_std"] = uncertainty.forces / units.force_factor
+        if uncertainty.energies is not None:
+            arrays["E_std"] = uncertainty.energies / units.energy_factor
+        arrays["novelty"] = uncertainty.novelty
     write_archive(path, arrays)
 
 

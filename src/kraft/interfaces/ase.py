@@ -25,6 +25,8 @@ JUMP = 0.5
 
 _CELL_TOLERANCE = 1e-6
 
+_STANDARD_DEVIATIONS = ("energy_std", "energies_std", "forces_std")
+
 
 class KraftCalculator(Calculator):
     """Energies in eV and forces in eV/Å of a force field, for anything that ASE can do with them.
@@ -40,6 +42,14 @@ class KraftCalculator(Calculator):
     check_order
         Whether geometries are compared with the training geometries to find exchanged atoms. Switch
         it off for geometries that are meant to be far from those, if ever it is in the way.
+    uncertainty
+        Whether each calculation also gives standard deviations: ``forces_std`` ``(N, 3)`` in eV/Å
+        and ``energy_std`` in eV (``energies_std`` is the same number) in ``results`` and through
+        ``get_property``. They cost more than the energy and forces, see
+        :attr:`kraft.ForceField.uncertainty`.
+    novelty
+        Whether each calculation also gives ``novelty``, a cheap measure of how far the geometry is
+        from the training geometries: about 1 near them, growing outside.
     device, dtype
         Where and in which precision to compute; by default as the force field is set.
 
@@ -62,6 +72,9 @@ class KraftCalculator(Calculator):
     >>> atoms.calc = KraftCalculator("ethanol.safetensors")    # doctest: +SKIP
     >>> atoms.get_potential_energy()                           # doctest: +SKIP
     -309.8
+    >>> atoms.calc = KraftCalculator("ethanol.safetensors", uncertainty=True)    # doctest: +SKIP
+    >>> atoms.get_forces()                                     # doctest: +SKIP
+    >>> atoms.calc.results["forces_std"]                       # doctest: +SKIP
     """
 
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
@@ -72,6 +85,8 @@ class KraftCalculator(Calculator):
         model: ForceField | str | os.PathLike[str],
         *,
         check_order: bool = True,
+        uncertainty: bool = False,
+        novelty: bool = False,
         device: str | None = None,
         dtype: Precision | None = None,
     ) -> None:
@@ -81,6 +96,16 @@ class KraftCalculator(Calculator):
             warnings.warn(loaded.record.caution, stacklevel=2)
         self.force_field = loaded.to(device=device, dtype=dtype)
         self._order = OrderReference.of(self.force_field) if check_order else None
+        self._uncertainty, self._novelty = uncertainty, novelty
+        if uncertainty:
+            self.force_field.prepare_uncertainty()
+        extra = [*(_STANDARD_DEVIATIONS if uncertainty else ()), *(["novelty"] if novelty else ())]
+        self.implemented_properties = [*self.implemented_properties, *extra]
+
+    @property
+    def conservative(self) -> bool:
+        """Whether forces are exactly the negative gradient of the energy (AFF: False)."""
+        return self.force_field.conservative
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:  # noqa: ARG002
         """Return what has changed since the last calculation and matters to the model.
@@ -106,8 +131,9 @@ class KraftCalculator(Calculator):
     ) -> Any:
         """Return ``energy`` or ``free_energy`` (a float, eV) or ``forces`` ``(N, 3)`` in eV/Å.
 
-        Without ``atoms`` that of the last calculation; None when a calculation would be needed but
-        is not allowed.
+        With ``uncertainty=True`` also ``forces_std``, ``energy_std`` and ``energies_std``, with
+        ``novelty=True`` also ``novelty``. Without ``atoms`` that of the last calculation; None when
+        a calculation would be needed but is not allowed.
 
         Raises
         ------
@@ -147,10 +173,28 @@ class KraftCalculator(Calculator):
         self.results = {}
         positions = atoms.arrays["positions"]
         self._check(atoms, positions, system_changes)
-        energy, forces = self.force_field.predict(positions)
+        results = self._predicted(positions)
         self._remember(atoms, positions, system_changes)
+        self.results = results
+
+    def _predicted(self, positions: FloatArray) -> dict[str, Any]:
+        """Return what was asked for at ``(N, 3)`` in Å, under the names of ``results``."""
+        deviations: dict[str, Any] = {}
+        if self._uncertainty:
+            predicted = self.force_field.predict(positions, uncertainty=True)
+            energy, forces = predicted[:2]
+            std = float(predicted.energies_std)
+            deviations |= {
+                "energy_std": std,
+                "energies_std": std,
+                "forces_std": predicted.forces_std,
+            }
+        else:
+            energy, forces = self.force_field.predict(positions)
+        if self._novelty:
+            deviations["novelty"] = float(self.force_field.novelty(positions))
         value = float(energy)
-        self.results = {"energy": value, "free_energy": value, "forces": forces}
+        return {"energy": value, "free_energy": value, "forces": forces, **deviations}
 
     def get_hessian(self, atoms: Atoms | None = None) -> FloatArray:
         """Return the analytic Hessian ``(3N, 3N)`` in eV/Å² of ``atoms`` (or the last ones).
@@ -159,6 +203,8 @@ class KraftCalculator(Calculator):
         ------
         GeometryError
             When the atoms do not fit the model.
+        OptionError
+            When the model has no Hessian (AFF).
         """
         self.get_property("energy", atoms)
         last: Any = self.atoms

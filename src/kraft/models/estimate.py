@@ -22,8 +22,8 @@ from kraft.core.errors import OptionError
 from kraft.core.memory import available_memory
 from kraft.core.progress import Progress, silent
 from kraft.data.dataset import Dataset
+from kraft.models.device import check_device
 from kraft.models.estimate_stages import Counts, choice_memory, choice_seconds
-from kraft.models.force_field import check_device
 from kraft.models.iteration_rule import IterationRule, Samples, measure_rule
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays

@@ -1,11 +1,11 @@
 """The model file: one safetensors file of arrays with JSON metadata, no pickle.
 
-Layout, version 1 (`docs/model-file.md`). Arrays: ``atomic_numbers``, ``permutations``,
-``feature_weights``, optionally ``cell`` and ``energy_coefficients``; the training set either as
-``training_positions`` and ``coefficients``, from which descriptors are computed, or, where those
-are not known, as ``training_descriptors`` and ``feature_coefficients``. Metadata: one key ``kraft``
-with a JSON object that holds ``format_version``, ``kernel``, ``length_scale``, ``regularization``,
-``energy_offset``, ``units`` and ``record``. Everything is in eV and Å.
+Layout, version 2 (`docs/model-file.md`). Arrays: ``atomic_numbers``, ``permutations``,
+``feature_weights`` and optionally ``cell``; those of the kind of model, see
+:mod:`kraft.models.model_layouts`. Metadata: one key ``kraft`` with a JSON object that holds
+``format_version``, ``kind``, the numbers of that kind, ``units``, ``record`` and ``calibration``
+(or null). Everything is in eV and Å. Version 1 is the same without ``kind`` (it was ``sgdml``) and
+``calibration``.
 """
 
 from __future__ import annotations
@@ -17,49 +17,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from kraft.core.errors import KraftError, ModelFileError
 from kraft.core.files import atomic_path
-from kraft.core.typing import AnyArray, FloatArray
+from kraft.core.typing import AnyArray
 from kraft.data.units import Units
-from kraft.descriptors import InverseDistances
 from kraft.kernels.radial import radial_kernel
-from kraft.models.parameters import Parameters, Record
+from kraft.models.kinds import SGDML, AnyParameters, kind_of
+from kraft.models.model_layouts import LAYOUTS, Arrays
+from kraft.models.parameters import Record
+from kraft.models.uncertainty.calibration import Calibration
 from kraft.symmetry.group import as_permutations
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "kraft"
 
-_SCALARS = ("kernel", "length_scale", "regularization", "energy_offset")
 _ALWAYS = ("atomic_numbers", "permutations", "feature_weights")
-_OPTIONAL = ("cell", "energy_coefficients")
-_GEOMETRIES = ("training_positions", "coefficients")
-_DESCRIPTORS = ("training_descriptors", "feature_coefficients")
+_OPTIONAL = ("cell",)
 
 
-def write_model(parameters: Parameters, path: str | os.PathLike[str]) -> None:
+def write_model(parameters: AnyParameters, path: str | os.PathLike[str]) -> None:
     """Write a model file; an interruption leaves the old file, or none, never half of one."""
-    known = parameters.training_positions is not None and parameters.coefficients is not None
-    names = _ALWAYS + (_GEOMETRIES if known else _DESCRIPTORS)
-    arrays = {name: np.ascontiguousarray(getattr(parameters, name)) for name in names}
-    for name in _OPTIONAL:
-        value = getattr(parameters, name)
-        if value is not None:
-            arrays[name] = np.ascontiguousarray(value)
-    content = {name: getattr(parameters, name) for name in _SCALARS}
+    kind = kind_of(parameters)
+    layout = LAYOUTS[kind.name]
+    arrays = {
+        name: np.ascontiguousarray(getattr(parameters, name))
+        for name in (*_ALWAYS, *_OPTIONAL, *layout.arrays(parameters))
+        if getattr(parameters, name) is not None
+    }
+    calibration = parameters.calibration
+    content = {name: getattr(parameters, name) for name in layout.scalars}
     content |= {
         "format_version": FORMAT_VERSION,
+        "kind": kind.name,
         "units": {"energy": parameters.units.energy, "length": parameters.units.length},
         "record": dataclasses.asdict(parameters.record),
+        "calibration": None if calibration is None else dataclasses.asdict(calibration),
     }
     with atomic_path(path) as temporary:
         temporary.write_bytes(save(arrays, metadata={METADATA_KEY: json.dumps(content)}))
 
 
-def read_model(path: str | os.PathLike[str]) -> Parameters:
+def read_model(path: str | os.PathLike[str]) -> AnyParameters:
     """Read a model file of any format version.
 
     Raises
@@ -113,57 +114,48 @@ def _read(source: Path) -> tuple[dict[str, AnyArray], dict[str, Any]]:
         raise ModelFileError(f"{source} is no readable model file ({error}). {advice}") from error
 
 
-def _parameters(arrays: dict[str, AnyArray], content: dict[str, Any]) -> Parameters:
-    cell = arrays.get("cell")
-    positions = coefficients = None
-    if all(name in arrays for name in _GEOMETRIES):
-        positions, coefficients = (arrays[name] for name in _GEOMETRIES)
-        descriptors, products = descriptors_and_coefficients(positions, coefficients, cell)
-    else:
-        descriptors, products = (arrays[name] for name in _DESCRIPTORS)
+def _parameters(arrays: Arrays, content: dict[str, Any]) -> AnyParameters:
+    kind = SGDML.name if content["format_version"] == 1 else content["kind"]
+    if kind not in LAYOUTS:
+        raise ValueError(f"its kind {kind!r} is none of {', '.join(LAYOUTS)}")
     _check_values(arrays)
     radial_kernel(content["kernel"])
-    return Parameters(
+    return LAYOUTS[kind].parameters(
+        arrays,
+        content,
         atomic_numbers=arrays["atomic_numbers"],
         permutations=as_permutations(arrays["permutations"], len(arrays["atomic_numbers"])),
-        kernel=content["kernel"],
-        length_scale=float(content["length_scale"]),
-        regularization=float(content["regularization"]),
         feature_weights=arrays["feature_weights"],
-        training_descriptors=descriptors,
-        feature_coefficients=products,
-        energy_offset=float(content["energy_offset"]),
-        energy_coefficients=arrays.get("energy_coefficients"),
-        cell=cell,
-        training_positions=positions,
-        coefficients=coefficients,
+        kernel=content["kernel"],
+        cell=arrays.get("cell"),
         units=Units(**content["units"]),
         record=_record(content["record"]),
+        calibration=_calibration(content.get("calibration")),
     )
+
+
+def _calibration(content: dict[str, Any] | None) -> Calibration | None:
+    if content is None:
+        return None
+    entries = _known(Calibration, content)
+    entries["indices"] = tuple(int(index) for index in entries.get("indices", ()))
+    return Calibration(**entries)
 
 
 def _record(content: dict[str, Any]) -> Record:
     """Return the record; entries that this version does not know are left out."""
-    known = {field.name for field in dataclasses.fields(Record)}
-    entries = {name: value for name, value in dict(content).items() if name in known}
+    entries = _known(Record, content)
     for name in ("train_indices", "valid_indices"):
         entries[name] = tuple(int(index) for index in entries.get(name, ()))
     return Record(**entries)
 
 
-def _check_values(arrays: dict[str, AnyArray]) -> None:
+def _known(kind: type[Record] | type[Calibration], content: dict[str, Any]) -> dict[str, Any]:
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in dict(content).items() if name in known}
+
+
+def _check_values(arrays: Arrays) -> None:
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"its {name} have values that are not finite")
-
-
-def descriptors_and_coefficients(
-    positions: FloatArray, coefficients: FloatArray, cell: FloatArray | None
-) -> tuple[FloatArray, FloatArray]:
-    """Return descriptors ``x_j`` and ``J_j α_j``, ``(M, D)`` each, of training geometries."""
-    descriptor = InverseDistances(
-        positions.shape[1], cell=None if cell is None else torch.tensor(cell)
-    )
-    features = descriptor.evaluate(torch.tensor(positions))
-    product = descriptor.jacobian_product(features, torch.tensor(coefficients))
-    return features.values.numpy(), product.numpy()

@@ -12,9 +12,8 @@ from kraft.kernels.operator import KernelOperator
 from kraft.models.checkpoint import TrainingState
 from kraft.models.energy_offset import EnergyOffset, fit_energy_offset
 from kraft.models.force_field import ForceField
-from kraft.models.model_file import descriptors_and_coefficients
 from kraft.models.objective import TrainingArrays
-from kraft.models.parameters import Parameters, Record
+from kraft.models.parameters import Parameters, Record, descriptors_and_coefficients
 from kraft.models.selection import Choice
 from kraft.models.solution import Solution
 from kraft.version import __version__
@@ -58,7 +57,11 @@ def make_model(
     forces, energies = operator.split(outcome.coefficients * arrays.labels.scale)
     parameters = _parameters(training, group, arrays, choice, forces.cpu().numpy())
     if energies is not None:
-        parameters = replace(parameters, energy_coefficients=energies.cpu().numpy())
+        parameters = replace(
+            parameters,
+            energy_coefficients=energies.cpu().numpy(),
+            energy_weight=arrays.labels.energy_weight,
+        )
     offset, notices = fit_energy_offset(ForceField(parameters, device), training)
     parameters = replace(parameters, energy_offset=0.0 if offset is None else offset.value)
     valid_mae = _force_mae(ForceField(parameters, device), validation)

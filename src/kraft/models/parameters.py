@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from kraft.core.errors import GeometryError
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
+from kraft.descriptors import InverseDistances
 from kraft.kernels.radial import RadialKernel, radial_kernel
+from kraft.models.uncertainty.calibration import Calibration
 from kraft.symmetry.orbits import feature_permutations
 
 
@@ -91,10 +94,15 @@ class Parameters:
     training_positions, coefficients
         ``(M, N, 3)`` training geometries in Å and their coefficients ``α_j`` in eV Å, where known;
         a model imported from another program may lack them.
+    energy_weight
+        Weight ``w`` of the energy labels, whose regularization is ``λ / w²``, where there are any
+        and it is known.
     units
         For display.
     record
         Where the model comes from.
+    calibration
+        Factors on the predicted standard deviations, or None.
     """
 
     atomic_numbers: IntArray
@@ -110,8 +118,10 @@ class Parameters:
     cell: FloatArray | None = None
     training_positions: FloatArray | None = None
     coefficients: FloatArray | None = None
+    energy_weight: float | None = None
     units: Units = field(default_factory=Units)
     record: Record = field(default_factory=Record)
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         n_features = self.n_atoms * (self.n_atoms - 1) // 2
@@ -183,3 +193,15 @@ def symmetric_mean(features: FloatArray, feature_permutations: IntArray) -> Floa
     """
     mean: FloatArray = features.mean(axis=0)[feature_permutations].mean(axis=0)
     return mean
+
+
+def descriptors_and_coefficients(
+    positions: FloatArray, coefficients: FloatArray, cell: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return descriptors ``x_j`` and ``J_j α_j``, ``(M, D)`` each, of training geometries."""
+    descriptor = InverseDistances(
+        positions.shape[1], cell=None if cell is None else torch.tensor(cell)
+    )
+    features = descriptor.evaluate(torch.tensor(positions))
+    product = descriptor.jacobian_product(features, torch.tensor(coefficients))
+    return features.values.numpy(), product.numpy()

@@ -11,20 +11,19 @@ import torch
 
 from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray
-from kraft.models.evaluator import Evaluator
-from kraft.models.parameters import Parameters
+from kraft.models.kinds import AnyParameters, kind_of
 
 N_GEOMETRIES = 16
 UNUSABLE = 0.05
 """Rounding error of the forces, relative to their spread, above which a model is refused."""
 
 
-def rounding_error(parameters: Parameters, device: str, positions: FloatArray) -> float:
+def rounding_error(parameters: AnyParameters, device: str, positions: FloatArray) -> float:
     """Return the mean absolute force error of float32 at positions ``(B, N, 3)``, in eV/Å."""
     return _compare(parameters, device, positions)[0]
 
 
-def require_precision(parameters: Parameters, device: str) -> None:
+def require_precision(parameters: AnyParameters, device: str) -> None:
     """Raise OptionError when float32 predictions at training geometries are mostly noise.
 
     Models that do not know their training positions are not checked.
@@ -40,12 +39,12 @@ def require_precision(parameters: Parameters, device: str) -> None:
         )
 
 
-def _compare(parameters: Parameters, device: str, positions: FloatArray) -> tuple[float, float]:
+def _compare(parameters: AnyParameters, device: str, positions: FloatArray) -> tuple[float, float]:
     """Return mean deviation and spread of the forces."""
     some = torch.tensor(np.asarray(positions), dtype=torch.float64, device=device)
     with torch.inference_mode():
         single, double = (
-            Evaluator(parameters, device, dtype)(some).forces
+            kind_of(parameters).evaluator(parameters, device, dtype)(some).forces
             for dtype in (torch.float32, torch.float64)
         )
         return float((single - double).abs().mean()), float(double.square().mean().sqrt())

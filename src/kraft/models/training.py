@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from kraft.core.progress import Progress, silent
 from kraft.data.dataset import Dataset
 from kraft.models.checkpoint import TrainingState, saved_state
-from kraft.models.force_field import ForceField, Precision, check_device
+from kraft.models.device import check_device
+from kraft.models.force_field import ForceField, Precision
 from kraft.models.model_making import make_model
 from kraft.models.objective import TrainingArrays
 from kraft.models.observer import Observer, Unobserved

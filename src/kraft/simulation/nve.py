@@ -6,6 +6,7 @@ smooth energy the total energy fluctuates with the square of the time step but d
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,14 @@ from kraft.core.typing import FloatArray
 
 FRICTION = 0.02
 """1/fs: of the Langevin thermostat that brings a molecule to its temperature."""
+
+NONCONSERVATIVE = (
+    "The forces of this model are not exactly the gradient of its energy, so its energy is not "
+    "conserved and drifts even with a short time step (kraft.analysis.conservation measures by how "
+    "much). For dynamics at constant energy train an sGDML model; for a thermostatted run, or if "
+    "the drift is what you want to see, pass allow_nonconservative=True."
+)
+"""What a run at constant energy tells about a model such as AFF."""
 
 _REPORT_STEPS = 50
 _LINEAR = 1e-6
@@ -110,6 +119,7 @@ def run_nve(
     n_equilibration: int = 0,
     frame_interval: int = 20,
     seed: int = 0,
+    allow_nonconservative: bool = False,
     progress: Progress = silent,
 ) -> NveRun:
     """Simulate a molecule at constant energy.
@@ -135,6 +145,8 @@ def run_nve(
         Positions and velocities are kept every so many steps.
     seed
         Of the velocities and of the thermostat.
+    allow_nonconservative
+        Do not warn when the forces are known not to be the gradient of the energy.
     progress
         Told about steps.
 
@@ -142,6 +154,11 @@ def run_nve(
     -------
     NveRun
         Energies at every step and the frames.
+
+    Warns
+    -----
+    UserWarning
+        When the calculator says that its forces are not the gradient of its energy (an AFF model).
 
     Raises
     ------
@@ -154,6 +171,8 @@ def run_nve(
     from ase.md.verlet import VelocityVerlet
 
     _check_options(atoms, temperature, timestep, n_steps, n_equilibration, frame_interval)
+    if not (allow_nonconservative or getattr(atoms.calc, "conservative", True)):
+        warnings.warn(NONCONSERVATIVE, stacklevel=2)
     moving: Any = atoms.copy()  # type: ignore[no-untyped-call]
     moving.calc = atoms.calc
     random = generator(seed, "nve")

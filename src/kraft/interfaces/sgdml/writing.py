@@ -49,11 +49,16 @@ def write_sgdml_model(
     Raises
     ------
     OptionError
-        When sgdml has no such model: another kernel, or weights that differ.
+        When sgdml has no such model: an atomized one, another kernel, or weights that differ.
     OSError
         When the file cannot be written.
     """
     parameters = force_field.parameters
+    if not isinstance(parameters, Parameters):
+        raise OptionError(
+            f"sgdml has no {force_field.kind.label} models: this one has a Gaussian process for "
+            "each set of equivalent atoms. Train an sGDML model to export it."
+        )
     units = units or parameters.units
     length_scale = _representable_length_scale(parameters) * units.length_factor
     whole = round(length_scale)
