@@ -144,6 +144,18 @@ def test_single_precision_says_how_exact_it_is(run, model_file, data_file, tmp_p
     assert 0.05 * gap < stated < 1.01 * gap
 
 
+def test_estimate_of_an_atomized_force_field(run, data_file, tmp_path, capsys):
+    words = ["estimate", data_file, "--n-train", 500, "--model", "aff", "--json", "e.json"]
+    assert run(*words) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "atoms 6 7 8 4500 labels" in shown and "side by side" in shown
+    figures = read_json(tmp_path / "e.json")
+    assert [row["labels"] for row in figures["sets"]] == [1500, 1500, 1500, 1500, 3000, 4500]
+    assert figures["seconds"] > 0 and figures["fits"]
+    assert run(*words, "--rank", 100) == 1
+    assert "--rank does not apply to --model aff" in " ".join(capsys.readouterr().err.split())
+
+
 def test_estimate(run, data_file, tmp_path, capsys):
     code = run("estimate", data_file, "--n-train", 1000, "--kernel", "matern52", "--json", "e.json")
     assert code == 0

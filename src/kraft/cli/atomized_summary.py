@@ -11,6 +11,7 @@ from kraft.core.memory import format_bytes
 from kraft.data import Split, Units
 from kraft.models import AtomizedResult, ForceField
 from kraft.models.aff.cost import SetCost
+from kraft.models.aff.estimate import AtomizedEstimate
 from kraft.models.aff.solution import SetOutcome
 
 NOT_CONSERVATIVE = (
@@ -57,6 +58,55 @@ def atomized_facts(
         ("cost", f"{cost.flops / 1e9:.3g} Gflop, {format_bytes(cost.memory)}"),
         ("time", f"{duration(times.total)} ({_stages(result)})"),
     ]
+
+
+def estimate_facts(expected: AtomizedEstimate) -> list[tuple[str, str]]:
+    """Return what training an atomized force field is expected to take."""
+    cost = expected.cost
+    rows = sorted(cost.sets, key=lambda row: -row.labels)
+    facts = [
+        ("symmetries", counted(expected.n_permutations, "permutation")),
+        ("sets", f"{len(rows)}, {counted(sum(row.labels for row in rows), 'label')} in all"),
+    ]
+    facts += [
+        (
+            f"  atoms {' '.join(map(str, row.atoms))}",
+            f"{counted(row.labels, 'label')}, {row.flops / 1e9:.3g} Gflop, "
+            f"{format_bytes(row.memory)}",
+        )
+        for row in rows[:_SHOWN_SETS]
+    ]
+    if len(rows) > _SHOWN_SETS:
+        facts.append(("", f"and {len(rows) - _SHOWN_SETS} smaller ones (all with --json)"))
+    seconds = expected.seconds_choice + expected.seconds_solution
+    return [
+        *facts,
+        ("memory", f"{format_bytes(cost.memory)}, {cost.n_parallel} solved side by side"),
+        ("memory available", format_bytes(expected.allowed)),
+        (
+            "time",
+            f"{duration(seconds)} (choice {duration(expected.seconds_choice)}, solution "
+            f"{duration(expected.seconds_solution)}), symmetries and energies not included",
+        ),
+        ("this machine", f"{expected.flops_per_second / 1e9:.0f} Gflop/s in matrix products"),
+    ]
+
+
+def estimate_figures(expected: AtomizedEstimate) -> Mapping[str, Any]:
+    """Return the same for ``--json``."""
+    return {
+        "model": "aff",
+        "n_train": expected.n_train,
+        "n_symmetries": expected.n_permutations,
+        "sets": [dataclasses.asdict(row) for row in expected.cost.sets],
+        "flops": expected.cost.flops,
+        "solver_memory": expected.cost.memory,
+        "allowed_memory": expected.allowed,
+        "fits": expected.fits,
+        "seconds": expected.seconds_choice + expected.seconds_solution,
+        "timings": {"choice": expected.seconds_choice, "solution": expected.seconds_solution},
+        "flops_per_second": expected.flops_per_second,
+    }
 
 
 def atomized_notices(result: AtomizedResult) -> tuple[str, ...]:

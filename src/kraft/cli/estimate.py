@@ -8,15 +8,19 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from kraft.cli.atomized_summary import estimate_facts, estimate_figures
 from kraft.cli.console import out
 from kraft.cli.options import ComputeOptions, DataOptions
 from kraft.cli.outputs import check_json, write_json
 from kraft.cli.progress import progress_bars
-from kraft.cli.solver_flags import SolverFlags
+from kraft.cli.solver_flags import RunFlags, SolverFlags
 from kraft.cli.summary import counted, duration, print_facts, print_notices
-from kraft.cli.training_options import ModelOptions, SymmetryOptions
+from kraft.cli.training_options import KindOptions, ModelOptions, SymmetryOptions
 from kraft.core.memory import format_bytes
+from kraft.data import Dataset
 from kraft.data.checks import check
+from kraft.models.aff.choice import AtomizedRequest
+from kraft.models.aff.estimate import estimate_aff
 from kraft.models.estimate import Estimate, RouteEstimate, estimate_training
 
 
@@ -27,6 +31,7 @@ def estimate(
     n_train: int,
     n_valid: int = 0,
     seed: int = 0,
+    kind: KindOptions = KindOptions(),  # noqa: B008
     model: ModelOptions = ModelOptions(),  # noqa: B008
     symmetry: SymmetryOptions = SymmetryOptions(),  # noqa: B008
     solving: SolverFlags = SolverFlags(),  # noqa: B008
@@ -36,8 +41,9 @@ def estimate(
 ) -> None:
     """Tell how much memory and time a training will take by either solver, without doing it.
 
-    Takes a few seconds: symmetries are searched, the speed of this machine is measured, and a small
-    part of the system is solved by iteration.
+    With --model aff, what each set of equivalent atoms will take. Takes a few seconds: symmetries
+    are searched, the speed of this machine is measured, and a small part of the system is solved by
+    iteration.
 
     Parameters
     ----------
@@ -54,11 +60,15 @@ def estimate(
     """
     compute.apply()
     check_json(json)
-    options = solving.options()
+    kind.check(model, solving, RunFlags())
     dataset = reading.read(data)
     report = check(dataset)
     report.raise_if_fatal()
     print_notices(dataset.notices)
+    if kind.atomized:
+        _estimate_atomized(dataset, n_train, seed, kind, model, symmetry, solving, compute, json)
+        return
+    options = solving.options()
     with progress_bars() as progress:
         expected = estimate_training(
             dataset,
@@ -79,6 +89,45 @@ def estimate(
     if not expected.fits:
         out.print(_advice(expected), style="yellow")
     write_json(json, {**_figures(expected), "n_valid": n_valid, "fits": expected.fits})
+
+
+def _estimate_atomized(
+    dataset: Dataset,
+    n_train: int,
+    seed: int,
+    kind: KindOptions,
+    model: ModelOptions,
+    symmetry: SymmetryOptions,
+    solving: SolverFlags,
+    compute: ComputeOptions,
+    json: Path | None,
+) -> None:
+    with progress_bars() as progress:
+        expected = estimate_aff(
+            dataset,
+            n_train,
+            request=AtomizedRequest(
+                model.kernel,
+                model.length_scale,
+                model.regularization,
+                kind.criterion or "likelihood",
+            ),
+            permutations=symmetry.for_dataset(dataset),
+            max_permutations=symmetry.max_permutations,
+            max_memory=solving.memory_limit,
+            device=compute.device,
+            seed=seed,
+            progress=progress,
+        )
+    title = f"Training AFF on {counted(n_train, 'frame')} of {dataset.formula}, about"
+    print_facts(title, estimate_facts(expected))
+    if not expected.fits:
+        out.print(
+            f"Not all sets fit into {format_bytes(expected.allowed)} at once: fewer are solved "
+            "side by side, and those that do not fit alone iteratively.",
+            style="yellow",
+        )
+    write_json(json, estimate_figures(expected))
 
 
 def _advice(expected: Estimate) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ from kraft.core.progress import Progress
 from kraft.core.random import generator
 from kraft.core.typing import IntArray
 from kraft.kernels.radial import KERNELS, radial_kernel
-from kraft.models.aff.cost import aff_cost
+from kraft.models.aff.cost import SetCost, aff_cost
 from kraft.models.aff.objective import Criterion, Held, Objective
 from kraft.models.aff.systems import AtomizedArrays
 from kraft.models.compass_search import Point, compass_search
@@ -178,6 +179,12 @@ def choose(
     )
 
 
+def work_of(costs: Sequence[SetCost], n_permutations: int) -> float:
+    """Return the work of assembling and factorizing some sets, in floating-point operations."""
+    entries = sum(float(cost.labels) ** 2 for cost in costs)
+    return sum(cost.flops for cost in costs) + 0.5 * ENTRY_WORK * n_permutations * entries
+
+
 @dataclass(frozen=True, eq=False)
 class _Round:
     """Geometries and atom sets of the trials of a round, and its steps."""
@@ -244,11 +251,7 @@ class _Search:
     def _work(self, size: int, sets: IntArray) -> float:
         atoms = [atom_set.atoms for atom_set in self._arrays.sets]
         costs = aff_cost(size, self._arrays.n_permutations, atoms).sets
-        pairs = 0.5 * self._arrays.n_permutations
-        chosen = [costs[number] for number in sets]
-        entries = sum(float(cost.labels) ** 2 for cost in chosen)
-        work: float = sum(cost.flops for cost in chosen) + ENTRY_WORK * pairs * entries
-        return work
+        return work_of([costs[number] for number in sets], self._arrays.n_permutations)
 
     def _affordable(self, work: float) -> int:
         """Return how many geometries a trial of all sets may have."""
