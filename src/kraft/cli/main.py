@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from kraft.cli.boundary import EXIT_USAGE, guarded
+from kraft.cli.calibrate import calibrate
 from kraft.cli.console import err, out
 from kraft.cli.convert import convert
 from kraft.cli.demo import demo
@@ -15,6 +16,7 @@ from kraft.cli.estimate import estimate
 from kraft.cli.info import info
 from kraft.cli.outputs import written_files
 from kraft.cli.predict import predict
+from kraft.cli.select import select
 from kraft.cli.study import study
 from kraft.cli.test import test
 from kraft.cli.train import train
@@ -29,7 +31,7 @@ Start with `kraft demo`, then `kraft info DATA` and `kraft train DATA --n-train 
 """
 
 app = App(name="kraft", help=_HELP, version=__version__, help_format="plaintext")
-for _command in (demo, info, convert, train, test, predict, estimate, study):
+for _command in (demo, info, convert, train, test, predict, calibrate, select, estimate, study):
     app.command(_command)
 
 
