@@ -1,0 +1,1 @@
+"""The rows of ``aff.py``: cases, how they are measured, the page."""
