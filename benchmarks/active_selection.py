@@ -70,6 +70,7 @@ STRATEGIES = {
     "stratified": "stratified by energy",
     "select": "active",
     "equal": "active, all frames alike",
+    "bound": "active, true errors known",
 }
 SPREADING = ("random", "stratified")
 """Strategies that chance decides, so that one draw tells little."""
@@ -157,7 +158,10 @@ def _choice(strategy: str, pool: kraft.Dataset, seed: int, draw: int) -> Choose:
             return rng.choice(left, n, replace=False)
         if strategy == "stratified":
             return left[stratified_sample(pool.energies[left], n, rng)]
-        weighting = "equal" if strategy == "equal" else "errors"
+        weighting: Any = {"select": "errors", "equal": "equal"}.get(strategy)
+        if strategy == "bound":
+            errors = model.predict(pool.positions[left]).forces - pool.forces[left]
+            weighting = np.sqrt((errors**2).sum(axis=(1, 2)))
         selected = kraft.select_frames(
             model, pool.positions[left], n, weighting=weighting, seed=seed
         )
@@ -305,7 +309,9 @@ hyper-parameters (chosen once, on random frames, as many as at the end); the mod
 after each batch. Figures of the strategies that chance decides are means of {RANDOM_DRAWS} draws a
 split; bands show the smallest and largest of all splits and draws. *Stratified* uses the energies
 of the pool, which a pool without labels does not have. *All frames alike* is `--weighting equal`.
-The number of frames is interpolated between the sizes, linear in the logarithms.
+*True errors known* counts the frames by their true errors, which only the labels tell: what this
+way of choosing could reach with a perfect estimate of errors. The number of frames is interpolated
+between the sizes, linear in the logarithms.
 """
 
 

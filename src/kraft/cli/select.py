@@ -24,7 +24,7 @@ from kraft.data.geometry_writer import write_geometries
 from kraft.models import SelectedFrames, select_frames
 from kraft.models.acquisition.selection import SelectionMethod, Weighting
 
-WEIGHTINGS = {
+_WEIGHTINGS = {
     "errors": "the errors that a committee expects",
     "equal": "nothing: all frames alike",
 }
@@ -162,7 +162,7 @@ def _print(selected: SelectedFrames, title: str, seconds: float) -> None:
                 f"{counted(selected.n_candidates, 'frame')} by {selected.n_directions} forces "
                 f"each, given {how}",
             ),
-            ("counted by", WEIGHTINGS[selected.weighting]),
+            ("counted by", _WEIGHTINGS[selected.weighting]),
             (
                 "gain",
                 f"{_percent(selected.gains[0])} by the first, {_percent(selected.gains[-1])} by "

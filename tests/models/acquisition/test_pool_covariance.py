@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from kraft.core.errors import OptionError
+from kraft.models.acquisition.greedy import greedy_choice
 from kraft.models.acquisition.pool_covariance import PoolCovariance
-from kraft.models.acquisition.selection import greedy_choice
 
 NOISE = 1e-3
 

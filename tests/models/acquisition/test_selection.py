@@ -13,7 +13,7 @@ from kraft.core.errors import DataError, GeometryError, OptionError
 from kraft.kernels import KernelOperator
 from kraft.models.acquisition import select_frames
 from kraft.models.acquisition.directions import force_directions
-from kraft.models.acquisition.selection import greedy_choice
+from kraft.models.acquisition.greedy import greedy_choice
 from kraft.models.uncertainty.exact import ExactUncertainty
 from kraft.models.uncertainty.system import TrainedSystem
 
@@ -181,6 +181,21 @@ def test_frames_count_by_the_errors_of_a_committee(
     assert selected.weighting == "errors"
     assert selected.indices.tolist() == indices.tolist()
     np.testing.assert_allclose(selected.gains, gains, rtol=1e-8)
+
+
+def test_weights_of_the_user_count(water: kraft.ForceField, pool: np.ndarray) -> None:
+    """With all weight on one frame and its copy, one of these two is worth most."""
+    twice = np.concatenate([pool, pool[3:4] @ random_rotation(1)])
+    weights = np.zeros(len(twice))
+    weights[3] = 1.0
+    selected = select_frames(water, twice, 1, weighting=weights)
+    assert selected.weighting == "given"
+    assert selected.indices[0] in (3, len(pool))
+    assert selected.removed == pytest.approx(1.0, abs=1e-2)
+    with pytest.raises(OptionError, match=r"shape \(12,\), one for each"):
+        select_frames(water, pool, 1, weighting=weights)
+    with pytest.raises(OptionError, match="not all zero"):
+        select_frames(water, twice, 1, weighting=0.0 * weights)
 
 
 def test_without_a_committee_all_frames_count_alike() -> None:

@@ -28,7 +28,7 @@ from kraft.core.progress import Progress, silent
 from kraft.core.random import generator
 from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.models.acquisition.directions import force_directions
-from kraft.models.acquisition.pool_covariance import PoolCovariance
+from kraft.models.acquisition.greedy import greedy_choice
 from kraft.models.force_field import ForceField
 from kraft.models.parameters import Parameters
 from kraft.models.prediction import BATCH
@@ -69,12 +69,6 @@ COPIES = 5
 TRAINED = 1e-4
 """A frame this near to a training frame, in units of their usual distance, is one of them."""
 
-LEAST_NOISE = 1e-8
-"""Variance of a label, relative to the pool's mean variance, below which there is rounding only."""
-
-LEAST_SHARE = 1e-3
-"""Frames with less of the pool's mean variance than this count as if they had so much."""
-
 
 @dataclass(frozen=True, eq=False)
 class SelectedFrames:
@@ -99,7 +93,7 @@ class SelectedFrames:
     method
         ``"exact"`` or ``"landmarks"``.
     weighting
-        ``"errors"`` or ``"equal"``.
+        ``"errors"``, ``"equal"`` or ``"given"``.
     notices
         What was decided on the way, a sentence each.
     """
@@ -129,7 +123,7 @@ def select_frames(
     n: int,
     *,
     method: SelectionMethod = "auto",
-    weighting: Weighting = "errors",
+    weighting: Weighting | ArrayLike = "errors",
     max_memory: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -150,7 +144,8 @@ def select_frames(
         labels where they fit into the memory.
     weighting
         ``"errors"`` counts the frames of the pool by the errors that a committee of models of parts
-        of the training set expects for them, ``"equal"`` counts all alike.
+        of the training set expects for them, ``"equal"`` counts all alike; or ``(P,)`` numbers of
+        your own, not negative, by which to count the share of its variance removed from each frame.
     max_memory
         Bytes it may use; what the machine has available when not given.
     seed
@@ -176,7 +171,8 @@ def select_frames(
     finite = np.isfinite(pool).all(axis=(1, 2))
     if not finite.all():
         raise not_finite(pool, int(np.argmin(finite)))
-    _check_options(n, method, weighting)
+    given = _checked_weights(weighting, len(pool))
+    _check_options(n, method)
     new = np.flatnonzero(force_field.novelty(pool) >= TRAINED)
     _check_amount(n, len(pool), len(new))
     system = TrainedSystem.from_parameters(parameters, force_field.device)
@@ -190,8 +186,12 @@ def select_frames(
         covariance, n_directions = _joint_covariance(
             system, posterior, positions_of_candidates, rows, seed, progress
         )
-        errors = None
-        if weighting == "errors":
+        errors = (
+            None
+            if given is None
+            else torch.tensor(given[candidates], device=system.operator.device)
+        )
+        if given is None and weighting == "errors":
             errors = _expected_errors(
                 parameters, positions_of_candidates, max_memory, seed, progress, notices
             )
@@ -205,7 +205,7 @@ def select_frames(
         n_candidates=len(candidates),
         n_directions=n_directions,
         method=posterior.method,
-        weighting=weighting if errors is not None else "equal",
+        weighting="given" if given is not None else "equal" if errors is None else "errors",
         notices=tuple(notices),
     )
 
@@ -249,62 +249,6 @@ def _expected_errors(
     return torch.cat(parts).square().sum(dim=(1, 2)).sqrt()
 
 
-def greedy_choice(
-    covariance: Tensor,
-    n_geometries: int,
-    n: int,
-    noise: float,
-    errors: Tensor | None = None,
-    progress: Progress = silent,
-) -> tuple[IntArray, FloatArray]:
-    """Choose geometries one by one, each the one that explains most given those before it.
-
-    Parameters
-    ----------
-    covariance
-        ``(P R, P R)`` joint covariance of ``R`` forces of each geometry.
-    n_geometries, n
-        ``P``, and how many to choose.
-    noise
-        Variance of a label.
-    errors
-        ``(P,)`` how much the share of its variance counts that is removed from each geometry; all
-        count alike when not given.
-    progress
-        Told of every choice.
-
-    Returns
-    -------
-    indices, gains
-        ``(n,)`` each; a gain is the weighted mean over geometries of the share of their variance
-        that is removed.
-    """
-    variances = covariance.diagonal().view(n_geometries, -1).sum(dim=1)
-    mean = float(variances.mean())
-    if not mean > 0.0:
-        raise OptionError(
-            "The model is sure of every frame of the pool: its predicted variances are all zero, "
-            "so no choice can be made by them. Train with a larger regularization."
-        )
-    weights = 1.0 / variances.clamp_min(LEAST_SHARE * mean)
-    if errors is not None:
-        weights = weights * errors
-    floor = LEAST_NOISE * mean * n_geometries / len(covariance)
-    pool = PoolCovariance(covariance, n_geometries, max(noise, floor), weights)
-    total = pool.weighted_sum
-    left = torch.ones(n_geometries, dtype=torch.bool, device=covariance.device)
-    indices, gains = np.empty(n, dtype=np.int64), np.empty(n)
-    for step in range(n):
-        progress("choosing frames", step, n)
-        gain = pool.gains().masked_fill(~left, -torch.inf)
-        best = int(gain.argmax())
-        indices[step], gains[step] = best, float(gain[best]) / total
-        left[best] = False
-        pool.condition(best)
-    progress("choosing frames", n, n)
-    return indices, gains
-
-
 def _sgdml_parameters(force_field: ForceField) -> Parameters:
     parameters = force_field.parameters
     if not isinstance(parameters, Parameters):
@@ -316,15 +260,29 @@ def _sgdml_parameters(force_field: ForceField) -> Parameters:
     return parameters
 
 
-def _check_options(n: int, method: str, weighting: str) -> None:
+def _check_options(n: int, method: str) -> None:
     if n < 1:
         raise OptionError(f"Expected to select at least 1 frame, got {n}.")
     if method not in get_args(SelectionMethod):
         known = ", ".join(get_args(SelectionMethod))
         raise OptionError(f"Unknown method of selection {method!r}; choose one of {known}.")
-    if weighting not in get_args(Weighting):
-        known = ", ".join(get_args(Weighting))
-        raise OptionError(f"Unknown weighting {weighting!r}; choose one of {known}.")
+
+
+def _checked_weights(weighting: Weighting | ArrayLike, n_pool: int) -> FloatArray | None:
+    """Return the weights that a user gave, or None."""
+    if isinstance(weighting, str):
+        if weighting not in get_args(Weighting):
+            known = ", ".join(get_args(Weighting))
+            raise OptionError(f"Unknown weighting {weighting!r}; choose one of {known}.")
+        return None
+    weights: FloatArray = np.array(weighting, dtype=np.float64)
+    usable = weights.shape == (n_pool,) and np.isfinite(weights).all() and (weights >= 0.0).all()
+    if not usable or not weights.any():
+        raise OptionError(
+            f"Expected weights of shape ({n_pool},), one for each frame of the pool, finite, not "
+            f"negative and not all zero, got {weights.shape}."
+        )
+    return weights
 
 
 def _check_amount(n: int, n_pool: int, n_new: int) -> None:
