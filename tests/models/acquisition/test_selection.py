@@ -11,11 +11,13 @@ from toy_models import toy_atomized_parameters, toy_dataset
 import kraft
 from kraft.core.errors import DataError, GeometryError, OptionError
 from kraft.kernels import KernelOperator
-from kraft.models.acquisition import select_frames
+from kraft.models.acquisition import selection
 from kraft.models.acquisition.directions import force_directions
 from kraft.models.acquisition.greedy import greedy_choice
 from kraft.models.uncertainty.exact import ExactUncertainty
 from kraft.models.uncertainty.system import TrainedSystem
+
+select_frames = selection.select_frames
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_rotations_and_permutations_change_nothing(
     ethanol: kraft.Dataset, ethanol_force_field: kraft.ForceField, few: bool, monkeypatch
 ) -> None:
     if few:
-        monkeypatch.setattr("kraft.models.acquisition.selection.MOST_ROWS", 80)
+        monkeypatch.setattr(selection, "MOST_ROWS", 80)
     pool = ethanol.positions[:40]
     group = ethanol_force_field.permutations
     rng = np.random.default_rng(0)
@@ -93,7 +95,7 @@ def test_rotations_and_permutations_change_nothing(
 def test_near_copies_lose_their_value(
     ethanol: kraft.Dataset, ethanol_force_field: kraft.ForceField, monkeypatch
 ) -> None:
-    monkeypatch.setattr("kraft.models.acquisition.selection.MOST_ROWS", 80)
+    monkeypatch.setattr(selection, "MOST_ROWS", 80)
     frames = ethanol.positions[1000:1010]
     turned = frames[:, ethanol_force_field.permutations[-1]] @ random_rotation(3)
     pool = np.concatenate([frames, frames + 1e-4, turned])
@@ -118,7 +120,7 @@ def test_training_frames_are_left_out(
 def test_a_large_pool_is_thinned_and_says_so(
     ethanol: kraft.Dataset, ethanol_force_field: kraft.ForceField, monkeypatch
 ) -> None:
-    monkeypatch.setattr("kraft.models.acquisition.selection.MOST_ROWS", 60)
+    monkeypatch.setattr(selection, "MOST_ROWS", 60)
     first = select_frames(ethanol_force_field, ethanol.positions[:200], 5, seed=1)
     again = select_frames(ethanol_force_field, ethanol.positions[:200], 5, seed=1)
     other = select_frames(ethanol_force_field, ethanol.positions[:200], 5, seed=2)
@@ -132,8 +134,8 @@ def test_a_large_pool_is_thinned_and_says_so(
 def test_landmarks_bound_what_is_known(
     ethanol: kraft.Dataset, ethanol_force_field: kraft.ForceField, monkeypatch
 ) -> None:
-    monkeypatch.setattr("kraft.models.acquisition.selection.EXACT_LABELS", 100)
-    monkeypatch.setattr("kraft.models.acquisition.selection.LANDMARK_LABELS", 420)
+    monkeypatch.setattr(selection, "EXACT_LABELS", 100)
+    monkeypatch.setattr(selection, "LANDMARK_LABELS", 420)
     selected = select_frames(ethanol_force_field, ethanol.positions[:50], 5)
     assert selected.method == "landmarks"
     assert "1260 training labels" in selected.notices[0]
