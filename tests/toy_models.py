@@ -77,6 +77,7 @@ def toy_atomized_parameters(
         energy_length_scale=1.7,
         energy_regularization=1e-8,
         energy_mean=-7.5 if energies else 0.0,
+        energy_offset=0.25 if energies else 0.0,
         energy_variance=2.5 if energies else None,
     )
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from contracts.solver_contract import narrow_panels, positive_matrix
@@ -132,3 +133,15 @@ def test_inverse_and_an_independent_copy(width):
     inverse = twin.factorize_().inverse()
     torch.testing.assert_close(inverse, torch.linalg.inv(matrix), rtol=1e-10, atol=1e-10)
     assert torch.equal(panels.to_dense(), matrix.tril() + matrix.tril(-1).T)
+
+
+@pytest.mark.parametrize("blocks", [[2], [7, 0, 3], list(range(8))])
+def test_diagonal_blocks_of_the_inverse(width, blocks, monkeypatch):
+    """Also where they are computed a few columns at a time, and in any order."""
+    monkeypatch.setattr("kraft.linalg.panels.INVERSE_COLUMNS", 6)
+    matrix = positive_matrix(24, condition=100.0)
+    starts = 3 * np.array(blocks)
+    found = _filled(matrix, 3).factorize_().inverse_blocks(starts, 3)
+    inverse = torch.linalg.inv(matrix)
+    expected = torch.stack([inverse[row : row + 3, row : row + 3] for row in starts])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)

@@ -229,6 +229,7 @@ def _kind_facts(force_field: ForceField, units: Units) -> list[tuple[str, str]]:
     if parameters.energy_variance is not None:
         facts += [
             ("mean energy", _energy(parameters.energy_mean, units)),
+            ("offset of energies", _energy(parameters.energy_offset, units)),
             ("length scale of energies", f"{parameters.energy_length_scale:.4g} /Å"),
             ("nugget of energies", f"{parameters.energy_regularization:.2g}"),
         ]
@@ -308,6 +309,7 @@ def _kind_content(force_field: ForceField, units: Units) -> dict[str, Any]:
         "atom_sets": [atoms.tolist() for atoms in parameters.atom_sets],
         "set_variances": parameters.set_variances / units.energy_factor**2,
         "energy_mean": parameters.energy_mean / units.energy_factor,
+        "energy_offset": parameters.energy_offset / units.energy_factor,
         "energy_length_scale": parameters.energy_length_scale,
         "energy_regularization": parameters.energy_regularization,
     }

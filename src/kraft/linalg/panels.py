@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kraft.core.progress import Progress, silent
+from kraft.core.typing import IntArray
 from kraft.linalg.panel_arithmetic import cholesky_, divide_, subtract_product_
 
 PANEL_WIDTH = 2048
@@ -20,6 +22,9 @@ PANEL_WIDTH = 2048
 
 SINGLE_PANEL = 3000
 """Matrices of up to this many rows are one panel: their upper triangle costs little memory."""
+
+INVERSE_COLUMNS = 256
+"""Columns of the inverse that are held at once where only its diagonal blocks are wanted."""
 
 
 class NotPositiveDefiniteError(ArithmeticError):
@@ -171,12 +176,39 @@ class PanelCholesky:
         """
         vector = right_hand_side.ndim == 1
         solution = right_hand_side.clone().reshape(self.size, -1)
-        for start, panel in self._pairs():
-            width = panel.shape[1]
-            rows = solution[start : start + width]
-            rows.copy_(torch.linalg.solve_triangular(panel[:width].tril(), rows, upper=False))
-            solution[start + width :].addmm_(panel[width:], rows, alpha=-1.0)
+        self._half_solve_(self._pairs(), solution)
         return solution.reshape(-1) if vector else solution
+
+    def _half_solve_(self, pairs: list[tuple[int, Tensor]], solution: Tensor) -> None:
+        """Solve with the last panels only, in place: ``solution`` starts where they do."""
+        first = pairs[0][0]
+        for start, panel in pairs:
+            width, begin = panel.shape[1], start - first
+            rows = solution[begin : begin + width]
+            rows.copy_(torch.linalg.solve_triangular(panel[:width].tril(), rows, upper=False))
+            solution[begin + width :].addmm_(panel[width:], rows, alpha=-1.0)
+
+    def inverse_blocks(self, starts: IntArray, width: int) -> Tensor:
+        """Return the diagonal blocks ``(C, width, width)`` of ``A⁻¹`` that start at some rows.
+
+        For few blocks it takes a share of the work of :meth:`inverse` and little memory.
+        """
+        first = self._factor.panels[0]
+        blocks = first.new_empty(len(starts), width, width)
+        pairs, identity = self._pairs(), torch.eye(width, dtype=first.dtype, device=first.device)
+        order = np.argsort(starts)
+        for some in np.array_split(order, -(-len(order) * width // INVERSE_COLUMNS)):
+            while len(pairs) > 1 and pairs[1][0] <= starts[some[0]]:
+                pairs.pop(0)  # above it the solution is zero
+            columns = first.new_zeros(self.size - pairs[0][0], len(some), width)
+            for column, block in enumerate(some):
+                row = int(starts[block]) - pairs[0][0]
+                columns[row : row + width, column] = identity
+            half = columns.flatten(1)
+            self._half_solve_(pairs, half)
+            parts = half.view(columns.shape)
+            blocks[torch.as_tensor(some)] = torch.einsum("ncx,ncy->cxy", parts, parts)
+        return blocks
 
     def half_solve_rows(self, rows: Tensor) -> Tensor:
         """Return ``B L⁻ᵀ``, ``(C, size)``: :meth:`half_solve` of every row of ``B``, transposed.

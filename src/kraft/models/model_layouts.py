@@ -16,7 +16,7 @@ Arrays = dict[str, AnyArray]
 _GEOMETRIES = ("training_positions", "coefficients")
 _DESCRIPTORS = ("training_descriptors", "feature_coefficients")
 _ATOMIZED = ("training_positions", "coefficients", "set_variances")
-_ENERGY_SCALARS = ("energy_length_scale", "energy_regularization", "energy_mean")
+_ENERGY_SCALARS = ("energy_length_scale", "energy_regularization", "energy_mean", "energy_offset")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def _atomized(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Atom
         energy_length_scale=float(content["energy_length_scale"]),
         energy_regularization=float(content["energy_regularization"]),
         energy_mean=float(content["energy_mean"]),
+        energy_offset=float(content.get("energy_offset", 0.0)),
         energy_variance=None if variance is None else float(variance),
         **common,
     )

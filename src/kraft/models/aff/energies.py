@@ -10,6 +10,10 @@ With the covariances ``A = K + λI`` of the training energies, ``b`` of the quer
 
 The nugget in the variance is that of the energy to be compared with (eq. 11). The predicted forces
 take the place of ``F``; their covariance ``Σ`` adds ``gᵀΣg`` to the variance.
+
+A prior of constant mean knows nothing of the mean curvature of an energy surface, so that energies
+far from all training geometries are too high by about ``½ δᵀHδ``; an offset, the mean error of
+energies that were held out, takes away what is common to all.
 """
 
 from __future__ import annotations
@@ -70,6 +74,8 @@ class EnergyProcess:
         ``(M,)`` ``L⁻¹ (E - m)`` in eV.
     mean, variance
         Maximum-likelihood mean in eV and variance in eV².
+    offset
+        What is added to every predicted energy, in eV: the mean error of those that were held out.
     """
 
     kernel: RadialKernel
@@ -80,6 +86,7 @@ class EnergyProcess:
     residual: Tensor
     mean: float
     variance: float
+    offset: float = 0.0
 
     @classmethod
     def fit(
@@ -89,6 +96,7 @@ class EnergyProcess:
         regularization: float,
         geometries: AtomGeometries,
         energies: Tensor,
+        offset: float = 0.0,
     ) -> EnergyProcess | None:
         """Factorize the covariance of the training energies; None where it is singular."""
         matrix = energy_covariance(geometries, kernel, length_scale)
@@ -102,7 +110,15 @@ class EnergyProcess:
         residual = whitened - mean * ones
         variance = float(residual.square().mean())
         return cls(
-            kernel, length_scale, regularization, geometries, factor, residual, mean, variance
+            kernel,
+            length_scale,
+            regularization,
+            geometries,
+            factor,
+            residual,
+            mean,
+            variance,
+            offset,
         )
 
     @property
@@ -148,7 +164,7 @@ class EnergyProcess:
         explained = of_energy.square().sum(dim=1) + (gains * slope).sum(dim=1)
         variances = own.energies + self.regularization - explained
         return ConditionalEnergies(
-            self.mean + predicted[:, -1] + (gains * surprise).sum(dim=1),
+            self.offset + self.mean + predicted[:, -1] + (gains * surprise).sum(dim=1),
             self.variance * variances,
             gains,
         )

@@ -1,13 +1,14 @@
 """Choosing range and nugget of the energies' Gaussian process.
 
-What matters is the energy given those of other geometries *and* the forces of its own. The
-likelihood of the training energies alone knows nothing of the latter, and its choice makes energies
-look far too certain, so the score is the logarithm of the predictive density at training geometries
-that are held out, given their reference forces:
+What matters is the energy given those of other geometries *and* the predicted forces of its own.
+The likelihood of the training energies alone knows nothing of the latter, and its choice makes
+energies look far too certain, so the score is the logarithm of the predictive density at training
+geometries that are held out, given their forces as predicted by the others:
 
-    mean [ ½ log v + ½ (E - Ê)² / v ].
+    mean [ ½ log v + ½ (E - Ê - o)² / v ],     o = mean [ (E - Ê) / v ] / mean [ 1 / v ].
 
-The system has ``M`` rows only, so trials use all geometries, or six hundred of them.
+Their common error ``o`` is known and taken away (:mod:`kraft.models.aff.energies`). The system has
+``M`` rows only, so trials use all geometries, or six hundred of them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from torch import Tensor
 from kraft.core.errors import SolverError
 from kraft.core.progress import Progress
 from kraft.core.random import generator
+from kraft.core.typing import IntArray
 from kraft.kernels.atom_geometries import AtomGeometries, Distances
 from kraft.kernels.radial import RadialKernel
 from kraft.linalg.arrays import Array, tensor
 from kraft.models.aff.energies import EnergyProcess
+from kraft.models.aff.left_out import LeftOut
 from kraft.models.aff.objective import log_prior, typical_distance
 from kraft.models.compass_search import Point, compass_search
 
@@ -45,8 +48,9 @@ BOUNDS = tuple(
 START = (5.0, 1e-9)
 
 HELD_OUT, LEAST_HELD_OUT = 60, 3
-"""Training geometries that are held out, at most a quarter; with fewer than three, the profile
-likelihood of the energies is the score."""
+"""Training geometries that are held out at a time, at most a quarter; with fewer than three, the
+profile likelihood of the energies is the score. The offset comes from sixty, in as many parts as
+that takes."""
 
 ROUNDS = ((300, 1.5, 0.375), (600, 0.375, 0.375))
 """Training geometries that trials look at, at most, and largest and smallest step, of each round;
@@ -72,6 +76,10 @@ class EnergyChoice:
     criterion
         ``"held-out"``: the predictive likelihood of energies that were held out; ``"likelihood"``:
         the profile likelihood, with few geometries; ``"validation"``: the mean absolute error.
+    offset
+        Mean error of the energies that were held out, in eV: to be added to predictions.
+    held_out_error
+        Root mean square of these errors less the offset, in eV; None without any held out.
     at_bound
         Names of parameters that ended at a bound of the search.
     """
@@ -81,17 +89,47 @@ class EnergyChoice:
     criterion: str
     score: float
     trials: tuple[EnergyTrial, ...]
+    offset: float
+    held_out_error: float | None
     at_bound: tuple[str, ...]
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class HeldEnergies:
-    """Validation geometries, their predicted forces ``(V, N, 3)`` and energies ``(V,)``."""
+    """Geometries whose energies are held out, with the forces predicted there.
+
+    Attributes
+    ----------
+    geometries, forces, energies
+        ``V`` geometries, predicted forces ``(V, N, 3)`` in eV/Å, reference energies ``(V,)`` in eV.
+    covariances
+        ``(V, 3N, 3N)`` of the forces in eV²/Å², or None where they count as exact.
+    """
 
     geometries: AtomGeometries
     forces: Tensor
     energies: Tensor
+    covariances: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """Training geometries that are left, and what is held out."""
+
+    rest: IntArray
+    held: HeldEnergies
+
+
+def frames_to_leave_out(n_train: int, seed: int) -> IntArray | None:
+    """Return the training geometries whose forces the choice needs as predicted by the others.
+
+    None where there are too few of them.
+    """
+    if n_train // 4 < LEAST_HELD_OUT:
+        return None
+    order: IntArray = generator(seed, "aff energies").permutation(n_train)[:HELD_OUT]
+    return order
 
 
 def choose_energies(
@@ -100,6 +138,7 @@ def choose_energies(
     energies: Tensor,
     kernel: RadialKernel,
     validation: HeldEnergies | None,
+    left_out: LeftOut | None = None,
     *,
     seed: int,
     progress: Progress,
@@ -114,6 +153,9 @@ def choose_energies(
         The radial kernel.
     validation
         Geometries whose energies are to be as right as possible.
+    left_out
+        Forces at :func:`frames_to_leave_out`, as predicted by the other training geometries;
+        reference forces take their place when not given.
     seed
         Of the random subsets.
     progress
@@ -125,15 +167,11 @@ def choose_energies(
         When no trial gave a solvable system.
     """
     started = time.perf_counter()
+    folds = _folds(geometries, forces, energies, validation, left_out, seed)
+    criterion = "likelihood" if not folds else "held-out" if validation is None else "validation"
+    held = folds[0].held if folds else None
     order = generator(seed, "aff energies").permutation(len(geometries))
-    held, criterion, available = validation, "validation", order
-    if held is None:
-        n_held = min(HELD_OUT, len(order) // 4)
-        criterion = "held-out" if n_held >= LEAST_HELD_OUT else "likelihood"
-        if criterion == "held-out":
-            some, available = order[:n_held], order[n_held:]
-            rows = torch.as_tensor(some, device=energies.device)
-            held = HeldEnergies(geometries.subset(some), forces[rows], energies[rows])
+    available = order if not folds else order[np.isin(order, folds[0].rest)]
     point: Point = (math.log2(START[0]), math.log10(START[1]))
     trials: list[EnergyTrial] = []
     before = 0
@@ -152,6 +190,7 @@ def choose_energies(
             "No range and nugget in the searched range made the energies' covariance positive "
             "definite. Look for duplicate or coincident frames with `kraft info`."
         )
+    offset, error = _offset(folds, geometries, energies, kernel, winner)
     names = ("energy_length_scale", "energy_regularization")
     return EnergyChoice(
         winner.length_scale,
@@ -159,6 +198,8 @@ def choose_energies(
         criterion,
         winner.score,
         tuple(trials),
+        offset,
+        error,
         tuple(
             name
             for name, x, (low, high) in zip(names, point, BOUNDS, strict=True)
@@ -166,6 +207,69 @@ def choose_energies(
         ),
         time.perf_counter() - started,
     )
+
+
+def _folds(
+    geometries: AtomGeometries,
+    forces: Tensor,
+    energies: Tensor,
+    validation: HeldEnergies | None,
+    left_out: LeftOut | None,
+    seed: int,
+) -> list[_Fold]:
+    """Return what is held out in turn; the first one is what trials are judged by."""
+    everything = np.arange(len(geometries))
+    if validation is not None:
+        return [_Fold(everything, validation)]
+    frames = frames_to_leave_out(len(geometries), seed)
+    if frames is None:
+        return []
+    if left_out is not None and not np.array_equal(left_out.frames, frames):
+        raise AssertionError("other geometries were left out")
+    rows = torch.as_tensor(frames, device=energies.device)
+    predicted = forces[rows] if left_out is None else left_out.forces
+    covariances = None if left_out is None else left_out.covariances
+    folds = []
+    at_a_time = min(HELD_OUT, len(geometries) // 4)
+    for part in torch.split(torch.arange(len(frames), device=energies.device), at_a_time):
+        some = frames[part.cpu().numpy()]
+        held = HeldEnergies(
+            geometries.subset(some),
+            predicted[part],
+            energies[rows[part]],
+            None if covariances is None else covariances[part],
+        )
+        folds.append(_Fold(np.setdiff1d(everything, some), held))
+    return folds
+
+
+def _offset(
+    folds: list[_Fold],
+    geometries: AtomGeometries,
+    energies: Tensor,
+    kernel: RadialKernel,
+    winner: EnergyTrial,
+) -> tuple[float, float | None]:
+    """Return the mean error of the energies that are held out, and what is left without it."""
+    errors = []
+    for fold in folds:
+        rest = geometries.subset(fold.rest)
+        rows = torch.as_tensor(fold.rest, device=energies.device)
+        process = EnergyProcess.fit(
+            kernel, winner.length_scale, winner.regularization, rest, energies[rows]
+        )
+        if process is None:
+            continue
+        squared = Distances(fold.held.geometries, rest).tile()
+        try:
+            found = process.conditional(fold.held.geometries, squared, fold.held.forces)
+        except SolverError:
+            continue
+        errors.append(fold.held.energies - found.energies)
+    if not errors:
+        return 0.0, None
+    together = torch.cat(errors)
+    return float(together.mean()), float(together.std(correction=0))
 
 
 class _Round:
@@ -215,10 +319,15 @@ class _Round:
             found = process.conditional(self._held.geometries, self._squared, self._held.forces)
         except SolverError:
             return math.inf
-        errors = found.energies - self._held.energies
+        errors = self._held.energies - found.energies
         if self._criterion == "validation":
-            return float(errors.abs().mean())
-        if not bool((found.variances > 0.0).all()):
+            return float((errors - errors.median()).abs().mean())
+        variances = found.variances
+        if self._held.covariances is not None:
+            gains = found.gains[:, :, None]
+            variances = variances + (gains * (self._held.covariances @ gains)).sum(dim=(1, 2))
+        if not bool((variances > 0.0).all()):
             return math.inf
-        density = found.variances.log() + errors.square() / found.variances
+        errors = errors - (errors / variances).mean() / (1.0 / variances).mean()
+        density = variances.log() + errors.square() / variances
         return 0.5 * float(density.mean()) - prior / len(errors)

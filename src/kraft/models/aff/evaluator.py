@@ -66,6 +66,7 @@ class AtomizedEvaluator:
             p.energy_regularization,
             self.training,
             self._tensor(p.training_energies),
+            p.energy_offset,
         )
         if process is None:
             raise SolverError(

@@ -14,6 +14,9 @@ NAMES = {
     "energy_regularization": "nugget of the energies",
 }
 
+POOR_ENERGIES = 0.5
+"""Error of the energies, relative to their spread, above which a person is warned of them."""
+
 
 def atomized_notices(
     training: Dataset,
@@ -33,6 +36,7 @@ def atomized_notices(
         notices.append(
             "The data have no energies, so this model predicts forces only: its energies are zero."
         )
+    notices += _poor_energies(training, energy_choice)
     iterative = [outcome for outcome in solution.outcomes if outcome.solver == "iterative"]
     if iterative:
         notices.append(
@@ -47,3 +51,21 @@ def atomized_notices(
             "diagonal beyond the nugget."
         )
     return tuple(notices)
+
+
+def _poor_energies(training: Dataset, choice: EnergyChoice | None) -> list[str]:
+    """Tell where the energies learned little; few geometries suffice for forces, not for them."""
+    if training.energies is None or choice is None or choice.held_out_error is None:
+        return []
+    spread, units = float(training.energies.std()), training.units
+    if not choice.held_out_error > POOR_ENERGIES * spread:
+        return []
+    error, whole = (
+        f"{value / units.energy_factor:.3g} {units.energy_label}"
+        for value in (choice.held_out_error, spread)
+    )
+    return [
+        f"Predicted energies tell little: where they were held out they are off by {error} (root "
+        f"mean square), and the training energies spread by {whole}. The forces are not concerned. "
+        "For energies, train on more geometries or take sGDML (`--model sgdml`)."
+    ]

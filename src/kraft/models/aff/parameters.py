@@ -52,6 +52,8 @@ class AtomizedParameters:
     energy_mean, energy_variance
         Maximum-likelihood mean (eV) and variance (eV²) of the energy; the variance is None without
         energies.
+    energy_offset
+        What is added to every predicted energy, in eV.
     cell
         ``(3, 3)`` periodic cell in Å, rows are vectors, or None.
     units
@@ -76,6 +78,7 @@ class AtomizedParameters:
     energy_regularization: float = 0.0
     energy_mean: float = 0.0
     energy_variance: float | None = None
+    energy_offset: float = 0.0
     cell: FloatArray | None = None
     units: Units = field(default_factory=Units)
     record: Record = field(default_factory=Record)

@@ -11,12 +11,14 @@ from torch import Tensor
 from kraft.core.errors import SolverError
 from kraft.core.memory import available_memory
 from kraft.core.progress import Progress, silent
+from kraft.core.typing import IntArray
 from kraft.kernels.atom_expansion import AtomExpansion
 from kraft.kernels.atom_geometries import AtomGeometries, Distances, radial_factors
 from kraft.kernels.atom_sets import AtomSet, AtomSetOperator
 from kraft.kernels.radial import RadialKernel
 from kraft.linalg.arrays import tensor
 from kraft.models.aff.cost import AtomizedCost, aff_cost
+from kraft.models.aff.left_out import LeftOut, SetLeftOut, gather_left_out, set_left_out
 from kraft.models.aff.systems import AtomizedArrays, side_by_side
 from kraft.models.solution import iterative_solver
 from kraft.models.solver_choice import plan_solution
@@ -68,11 +70,16 @@ class SetOutcome:
 
 @dataclass(frozen=True, eq=False)
 class AtomizedSolution:
-    """Coefficients ``(M, N, 3)`` in eV Å and how each set was solved."""
+    """Coefficients ``(M, N, 3)`` in eV Å and how each set was solved.
+
+    ``left_out`` are the predictions at the geometries that were to be left out; None where a set
+    was solved iteratively, or none were asked for.
+    """
 
     coefficients: Tensor
     outcomes: tuple[SetOutcome, ...]
     cost: AtomizedCost
+    left_out: LeftOut | None = None
 
     @property
     def variances(self) -> list[float]:
@@ -88,6 +95,7 @@ class _Solved:
     status: str
     iterations: int
     seconds: float
+    left_out: SetLeftOut | None = None
 
 
 def solve_sets(
@@ -96,6 +104,7 @@ def solve_sets(
     length_scale: float,
     regularization: float,
     *,
+    leave_out: IntArray | None = None,
     max_memory: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -108,6 +117,8 @@ def solve_sets(
         Training geometries, forces and sets.
     kernel, length_scale, regularization
         Radial kernel, range in 1/Å and nugget.
+    leave_out
+        Training geometries that are to be predicted from all others as well.
     max_memory
         Bytes that it may allocate; a share of what the machine has when not given. A set whose
         matrix does not fit is solved iteratively.
@@ -138,7 +149,7 @@ def solve_sets(
         memory = share if concurrent else allowed - cost.shared_memory
         needed = DenseCholesky.required_memory(operator.size, operator.block_size)
         if needed <= memory:
-            solved = _dense(operator, labels, regularization, memory, concurrent)
+            solved = _dense(operator, labels, regularization, memory, concurrent, leave_out)
         else:
             solved = _iterative(operator, labels, regularization, memory, seed, progress)
         done += 1
@@ -154,7 +165,12 @@ def solve_sets(
     outcomes = []
     for atom_set, one in zip(arrays.sets, solved, strict=True):
         outcomes.append(_outcome(arrays, atom_set, one, predicted, regularization))
-    return AtomizedSolution(coefficients, tuple(outcomes), cost)
+    left_out = None
+    parts = [one.left_out for one in solved if one.left_out is not None]
+    if leave_out is not None and len(parts) == len(solved):
+        variances = [outcome.variance for outcome in outcomes]
+        left_out = gather_left_out(arrays.forces, leave_out, arrays.sets, parts, variances)
+    return AtomizedSolution(coefficients, tuple(outcomes), cost, left_out)
 
 
 def memory_plan(arrays: AtomizedArrays, allowed: int) -> AtomizedCost:
@@ -202,13 +218,19 @@ def _dense(
     regularization: float,
     max_memory: int,
     concurrent: bool,
+    leave_out: IntArray | None,
 ) -> _Solved:
     started = time.perf_counter()
     solver = DenseCholesky(max_memory, concurrent=concurrent)
     prepared = solver.prepare(operator, regularization)
     solution = prepared.factor.solve(labels)
+    left_out = None
+    if leave_out is not None:
+        left_out = set_left_out(
+            prepared.factor, solution, regularization, leave_out, operator.block_size
+        )
     seconds = time.perf_counter() - started
-    return _Solved(solution, "dense", prepared.jitter, "exact", 0, seconds)
+    return _Solved(solution, "dense", prepared.jitter, "exact", 0, seconds, left_out)
 
 
 def _iterative(

@@ -18,7 +18,12 @@ from kraft.kernels.atom_geometries import LowerTiles
 from kraft.kernels.radial import radial_kernel
 from kraft.models.aff.choice import AtomizedChoice, AtomizedRequest, choose
 from kraft.models.aff.energies import EnergyProcess
-from kraft.models.aff.energy_choice import EnergyChoice, HeldEnergies, choose_energies
+from kraft.models.aff.energy_choice import (
+    EnergyChoice,
+    HeldEnergies,
+    choose_energies,
+    frames_to_leave_out,
+)
 from kraft.models.aff.notices import atomized_notices
 from kraft.models.aff.objective import Held
 from kraft.models.aff.parameters import AtomizedParameters
@@ -113,6 +118,7 @@ def train_aff(
         radial,
         choice.length_scale,
         choice.regularization,
+        leave_out=_left_out(training, by_error, seed),
         max_memory=max_memory,
         seed=seed,
         progress=progress,
@@ -124,7 +130,7 @@ def train_aff(
         )
     clock.lap("solution")
     energy_choice, process = _energies(
-        arrays, training, validation, choice, held, predicted, criterion, seed, progress
+        arrays, training, validation, choice, held, predicted, criterion, solution, seed, progress
     )
     clock.lap("energies")
     valid_mae = None
@@ -169,6 +175,13 @@ def _held(arrays: AtomizedArrays, validation: Dataset) -> Held:
     return Held(geometries, torch.tensor(validation.forces[some], device=device))
 
 
+def _left_out(training: Dataset, by_error: Held | None, seed: int) -> IntArray | None:
+    """Return the training geometries whose forces the choice for the energies asks for."""
+    if training.energies is None or by_error is not None:
+        return None
+    return frames_to_leave_out(len(training), seed)
+
+
 def _energies(
     arrays: AtomizedArrays,
     training: Dataset,
@@ -177,6 +190,7 @@ def _energies(
     held: Held | None,
     predicted: Tensor | None,
     criterion: str,
+    solution: AtomizedSolution,
     seed: int,
     progress: Progress,
 ) -> tuple[EnergyChoice | None, EnergyProcess | None]:
@@ -197,11 +211,12 @@ def _energies(
         energies,
         radial,
         by_error,
+        solution.left_out,
         seed=seed,
         progress=progress,
     )
     process = EnergyProcess.fit(
-        radial, found.length_scale, found.regularization, arrays.geometries, energies
+        radial, found.length_scale, found.regularization, arrays.geometries, energies, found.offset
     )
     return found, process
 
@@ -252,6 +267,7 @@ def _parameters(
         energy_regularization=0.0 if process is None else process.regularization,
         energy_mean=0.0 if process is None else process.mean,
         energy_variance=None if process is None else process.variance,
+        energy_offset=0.0 if process is None else process.offset,
         cell=training.cell,
         units=training.units,
         record=record,
