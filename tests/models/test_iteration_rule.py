@@ -23,7 +23,7 @@ def test_the_rule_is_that_of_the_paper_with_a_floor():
     rule = IterationRule(k_min=100.0, m=1.5)
     assert rule.iterations(400, 8000) == pytest.approx(1000.0)
     assert rule.iterations(8000, 8000) == FEWEST
-    assert IterationRule(100.0, 1.5, tolerance=1e-2).iterations(400, 8000) == pytest.approx(500.0)
+    assert IterationRule(100.0, 1.5, tolerance=1e-2).iterations(400, 8000) == pytest.approx(250.0)
 
 
 def test_points_of_a_rule_give_it_back():
