@@ -81,7 +81,7 @@ class IterationRule:
 
     def iterations(self, rank: int, n: int) -> float:
         """Return the expected number of iterations: they grow with the digits asked for."""
-        share = (math.log(self.tolerance) / math.log(REFERENCE_TOLERANCE)) ** DIGITS_POWER
+        share: float = (math.log(self.tolerance) / math.log(REFERENCE_TOLERANCE)) ** DIGITS_POWER
         return share * max(FEWEST, RankRule(self.k_min, self.m).iterations(max(rank, 1), n))
 
 
