@@ -193,9 +193,12 @@ def _time_to_error(case: Case, request: dict[str, Any], limits: Limits) -> Figur
                 theirs = _large_sgdml_training({**asked, "model": model}, limits)
         except PeerError as error:
             theirs = {"error": str(error)[-500:]}
+    ours = [_kraft(case, request, limits, stop="validation") for _ in range(limits.repeats)]
+    same = {"rank": ours[0]["outcome"]["rank"]} if ours[0]["outcome"]["rank"] else {}
+    followed = {**request, "follow_test": True}
     return {
-        "kraft": [_kraft(case, request, limits, stop="validation") for _ in range(limits.repeats)],
-        "followed": _kraft(case, {**request, "follow_test": True}, limits, solver="iterative"),
+        "kraft": ours,
+        "followed": _kraft(case, followed, limits, solver="iterative", **same),
         "sgdml": theirs,
     }
 
