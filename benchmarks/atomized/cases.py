@@ -154,7 +154,7 @@ CASES: dict[str, Case] = {
 QUICK = ("glucose", "aspirin-time", "benzene", "aspirin-cost", "glucose-100")
 """Rows that exercise every way of measuring."""
 
-SGDML_CURVE_LABELS = 70_000
+SGDML_CURVE_LABELS = 30_000
 """sGDML's point of a learning curve is measured up to this many force labels."""
 
 INTERVAL_FRAMES = {"aff": 1000, "sgdml": 200}
