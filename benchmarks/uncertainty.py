@@ -186,9 +186,9 @@ CASES = {
     "ac-ala3": Case(
         "Ac-Ala3-NHMe, compact",
         "data/ac_ala3_nhme_gfn2.npz",
-        150,
         100,
-        150,
+        60,
+        60,
         from_compact_to_extended,
         "the most extended fifth",
     ),

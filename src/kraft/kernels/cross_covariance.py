@@ -61,6 +61,13 @@ class CrossCovariance:
         self._mean_with_labels = torch.cat(parts, dim=1).reshape(-1)
         self._mean_variance = self._mean_energy(values).energies.mean()
 
+    @property
+    def energy_amplitude(self) -> float:
+        """Largest covariance of two energies, of which those of ``Ē`` are differences."""
+        kernel = self._operator.kernel
+        at_zero = float(kernel.derivative(0, torch.zeros((), dtype=self._operator.dtype)))
+        return len(self._operator.feature_permutations) * at_zero
+
     def _with_mean(self, queries: ReducedGeometries) -> tuple[Tensor, Tensor]:
         """Return the covariances of forces ``(B, r)`` and energies ``(B,)`` with the mean."""
         energies, gradients = self._mean_energy(queries.features.values)

@@ -48,6 +48,15 @@ def test_deviations_in_a_periodic_cell():
 
 
 @pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+@pytest.mark.parametrize(
+    "molecule, features", [(WATER, [0, 1]), (CHIRAL, [0, 1, 2, 4, 9])], ids=str
+)
+def test_deviations_of_reduced_models(molecule, features, energies):
+    chosen = {"features": np.array(features), "feature_function": "inverse-sqrt"}
+    check(JointGaussian(molecule, "matern52", energies=energies, **chosen))
+
+
+@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
 def test_joint_covariance_of_directions(energies):
     joint = JointGaussian(WATER, "matern52", energies=energies)
     directions = torch.tensor(np.random.default_rng(1).normal(size=(2, 2, 3, 3)))
@@ -133,6 +142,7 @@ def test_negative_variances_are_rounding_or_an_error():
     prior = torch.tensor([2.0, 2.0], dtype=torch.float64)
     rounded = torch.tensor([-1e-10, 4.0], dtype=torch.float64)
     assert standard_deviations(rounded, prior).tolist() == [0.0, 2.0]
+    assert standard_deviations(rounded, prior, 0.25).tolist() == [0.5, 2.0]
     for wrong in (-1e-6, float("nan")):
         with pytest.raises(SolverError, match="ill-conditioned"):
             standard_deviations(torch.tensor([wrong, 4.0], dtype=torch.float64), prior)

@@ -27,6 +27,10 @@ from kraft.solvers import DenseCholesky
 ROUNDING = 1e-9
 """A variance below zero by more than this share of the prior variance is no rounding error."""
 
+RESOLUTION = 16.0 * torch.finfo(torch.float64).eps
+"""A variance is not told apart from zero below this share of the numbers it is the difference of:
+what is smaller is given as so much, never as certainty."""
+
 CHUNK_COLUMNS = 1024
 """Right-hand sides solved for at once: enough for fast products."""
 
@@ -102,8 +106,10 @@ class ExactUncertainty:
             basis = some.basis.flatten(1, 2)  # (B, 3N, r)
             raw = ((basis @ covariance[:, :-1, :-1]) * basis).sum(dim=2)
             largest = prior.diagonal(dim1=1, dim2=2)
-            forces.append(standard_deviations(raw, largest[:, :-1].amax(dim=1, keepdim=True)))
-            energies.append(standard_deviations(covariance[:, -1, -1], largest[:, -1]))
+            of_forces = largest[:, :-1].amax(dim=1, keepdim=True)
+            forces.append(standard_deviations(raw, of_forces, RESOLUTION * of_forces))
+            resolution = RESOLUTION * self._cross.energy_amplitude
+            energies.append(standard_deviations(covariance[:, -1, -1], largest[:, -1], resolution))
         sigma = math.sqrt(self._system.variance)
         return Deviations(
             sigma * torch.cat(energies), sigma * torch.cat(forces).view(positions.shape)
@@ -178,26 +184,32 @@ class ExactUncertainty:
         return replace(self._system.queries(positions), basis=basis)
 
 
-def standard_deviations(variances: Tensor, prior: Tensor) -> Tensor:
+def standard_deviations(
+    variances: Tensor, prior: Tensor, resolution: Tensor | float = 0.0
+) -> Tensor:
     """Return the square roots of posterior variances; rounding may have made them negative.
 
     Parameters
     ----------
     variances
-        Of any shape; those below zero by no more than :data:`ROUNDING` of the prior become zero.
+        Of any shape; those below zero by no more than :data:`ROUNDING` of the prior are taken for
+        rounding.
     prior
         Prior variances, broadcasting against them.
+    resolution
+        What smaller variances, and those below zero, are replaced by.
 
     Raises
     ------
     SolverError
         When one is further below zero, or is not a number.
     """
-    relative = float((variances / prior).min())
+    floor = torch.as_tensor(resolution, dtype=variances.dtype, device=variances.device)
+    relative = float(((variances + floor) / prior).min())
     if not relative >= -ROUNDING:
         raise SolverError(
             f"A predictive variance came out at {relative:.1e} of its prior, but can only be "
             "positive: the system is too ill-conditioned for its exact uncertainty. Take the "
             "committee, or train with a larger regularization."
         )
-    return variances.clamp_min(0.0).sqrt()
+    return torch.maximum(variances, floor).sqrt()
