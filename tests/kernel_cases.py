@@ -3,7 +3,7 @@
 import torch
 from molecules import tensor
 
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import PairFeatures
 from kraft.kernels import KernelOperator
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.symmetry.orbits import feature_orbits, feature_permutations
@@ -25,13 +25,16 @@ class Case:
         dtype=torch.float64,
         device="cpu",
         weights=(1.0, 1.5, 2.0),
+        features=None,
+        feature_function="inverse",
     ):
         self.kernel, self.positions = kernel, tensor(positions)
-        self.table = feature_permutations(molecule.permutations)
+        self.table = feature_permutations(molecule.permutations, features)
         cell = None if cell is None else tensor(cell)
-        self.descriptor = InverseDistances(molecule.n_atoms, cell=cell)
+        chosen = {"cell": cell, "features": features, "feature_function": feature_function}
+        self.descriptor = PairFeatures(molecule.n_atoms, **chosen)
         self.scale = torch.full((self.descriptor.n_features,), kernel.scale(LENGTH_SCALE))
-        for index, orbit in enumerate(feature_orbits(molecule.permutations)):
+        for index, orbit in enumerate(feature_orbits(molecule.permutations, features)):
             self.scale[orbit] *= weights[index % len(weights)]
         self.scale = self.scale.double()
         center = self.descriptor.values(self.positions).mean(dim=0)
@@ -44,7 +47,7 @@ class Case:
         if dtype != torch.float64 or device != "cpu":
             options = {"dtype": dtype, "device": device}
             geometries = ReducedGeometries(
-                InverseDistances(molecule.n_atoms, cell=cell, **options),
+                PairFeatures(molecule.n_atoms, **chosen, **options),
                 type(geometries.features)(*(part.to(**options) for part in geometries.features)),
                 self.basis.to(**options),
             )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kraft.core.typing import FloatArray, IntArray
+from kraft.symmetry.orbits import feature_orbits
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +129,12 @@ TWO_ROTORS = Molecule(  # S = 18: two methyl-like rotors and a swap on a fixed f
 
 MOLECULES = (HYDROGEN, CARBON_DIOXIDE, WATER, CHIRAL, BENZENE, TWO_ROTORS)
 SMALL_MOLECULES = (HYDROGEN, CARBON_DIOXIDE, WATER, CHIRAL)
+
+
+def every_other_orbit(molecule: Molecule) -> IntArray:
+    """Return whole orbits of pair features, about half of them; of two or more, not all."""
+    orbits = feature_orbits(molecule.permutations)
+    return np.sort(np.concatenate(orbits[:: 2 if len(orbits) > 1 else 1]))
 
 
 def tensor(array: FloatArray, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +12,28 @@ from molecules import MOLECULES, WATER, Molecule, random_rotation, tensor
 from torch import Tensor
 
 from kraft.core.errors import GeometryError
+from kraft.core.typing import IntArray
 from kraft.descriptors import Descriptor
-from kraft.symmetry.orbits import feature_permutations
+from kraft.symmetry.orbits import feature_permutations, kept_pairs
 
 CELL = np.array([[7.0, 0.3, 0.0], [0.0, 6.5, 0.2], [0.1, 0.0, 8.0]])
 
 
 class DescriptorContract:
-    """Shared suite: set ``make`` to a callable ``(n_atoms, *, cell, device, dtype)``."""
+    """Shared suite: set ``make`` to a callable ``(n_atoms, *, cell, device, dtype, ...)``.
 
-    make: type[Descriptor]
+    ``options`` are further arguments of it; ``features`` are the pairs that are kept.
+    """
+
+    make: Callable[..., Descriptor]
+
+    def kept(self, molecule: Molecule) -> IntArray | None:
+        """Return the pairs of a molecule that are kept; None for all."""
+        return self.options(molecule).get("features")
+
+    def options(self, molecule: Molecule) -> dict[str, Any]:  # noqa: ARG002
+        """Return further arguments of ``make``."""
+        return {}
 
     @pytest.fixture(params=MOLECULES, ids=str)
     def molecule(self, request: pytest.FixtureRequest) -> Molecule:
@@ -29,11 +44,12 @@ class DescriptorContract:
         return CELL if request.param else None
 
     def build(self, molecule, cell=None, dtype=torch.float64, device="cpu") -> Descriptor:
-        return self.make(
+        return type(self).make(
             molecule.n_atoms,
             cell=None if cell is None else tensor(cell),
             device=device,
             dtype=dtype,
+            **self.options(molecule),
         )
 
     def jacobian(self, descriptor: Descriptor, positions: Tensor) -> Tensor:
@@ -44,8 +60,12 @@ class DescriptorContract:
 
     def test_shapes(self, molecule, cell, dtype, device):
         descriptor = self.build(molecule, cell, dtype, device)
-        n, d = molecule.n_atoms, molecule.n_atoms * (molecule.n_atoms - 1) // 2
+        n = molecule.n_atoms
+        first, second = kept_pairs(n, self.kept(molecule))
+        d = len(first)
         assert (descriptor.n_atoms, descriptor.n_features) == (n, d)
+        assert descriptor.first_atoms.tolist() == first.tolist()
+        assert descriptor.second_atoms.tolist() == second.tolist()
         assert descriptor.turns_freely == (cell is None)
         positions = tensor(molecule.frames(3), dtype, device)
         features = descriptor.evaluate(positions)
@@ -61,7 +81,7 @@ class DescriptorContract:
             features.values, descriptor.values(positions), rtol=tolerance, atol=tolerance
         )
         jacobian = self.jacobian(descriptor, positions)
-        first, second = np.triu_indices(molecule.n_atoms, 1)
+        first, second = kept_pairs(molecule.n_atoms, self.kept(molecule))
         expected = torch.zeros_like(jacobian)
         for d, (a, b) in enumerate(zip(first, second, strict=True)):
             expected[:, d, a] = features.gradients[:, d]
@@ -129,6 +149,15 @@ class DescriptorContract:
         tolerance = 1000 * torch.finfo(dtype).eps * float(expected.abs().max())
         torch.testing.assert_close(curvature, expected, rtol=0, atol=tolerance)
 
+    def test_rank_is_that_of_the_jacobian(self, molecule, cell):
+        descriptor = self.build(molecule, cell)
+        jacobian = self.jacobian(descriptor, tensor(molecule.frames(2))).flatten(2)
+        values = torch.linalg.svdvals(jacobian)
+        ranks = (values > 1e-9 * values[:, :1]).sum(dim=1)
+        assert int(ranks.max()) <= descriptor.jacobian_rank <= descriptor.n_internal_motions
+        if not molecule.linear and cell is None:
+            assert int(ranks.max()) == descriptor.jacobian_rank
+
     def test_translation_changes_nothing(self, molecule, cell):
         descriptor = self.build(molecule, cell)
         positions = tensor(molecule.frames(2))
@@ -149,9 +178,8 @@ class DescriptorContract:
         descriptor = self.build(molecule)
         positions = molecule.frames(1)[0]
         values = descriptor.values(tensor(positions)[None])[0]
-        for atoms, features in zip(
-            molecule.permutations, feature_permutations(molecule.permutations), strict=True
-        ):
+        table = feature_permutations(molecule.permutations, self.kept(molecule))
+        for atoms, features in zip(molecule.permutations, table, strict=True):
             moved = descriptor.values(tensor(positions[atoms])[None])[0]
             torch.testing.assert_close(moved, values[torch.as_tensor(features)])
 
@@ -167,7 +195,7 @@ class DescriptorContract:
 
     def test_one_atom_is_refused(self):
         with pytest.raises(GeometryError, match="two atoms"):
-            self.make(1)
+            type(self).make(1)
 
     def test_batches_are_independent(self, cell):
         descriptor = self.build(WATER, cell)

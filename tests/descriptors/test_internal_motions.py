@@ -1,9 +1,11 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
-from molecules import CARBON_DIOXIDE, HYDROGEN, MOLECULES, WATER, random_rotation, tensor
+from molecules import CARBON_DIOXIDE, CHIRAL, HYDROGEN, MOLECULES, WATER, random_rotation, tensor
 
-from kraft.descriptors import InverseDistances, internal_motions
+from kraft.descriptors import InverseDistances, PairFeatures, internal_motions, visible_motions
 
 
 def _matrix(basis):
@@ -37,6 +39,41 @@ def test_basis_spans_what_the_descriptor_sees(molecule, periodic):
     matrix = _matrix(basis)
     projected = jacobian @ matrix @ matrix.transpose(1, 2)
     torch.testing.assert_close(projected, jacobian, rtol=0, atol=1e-10)
+
+
+CELL = tensor(np.array([[7.0, 0.3, 0.0], [0.0, 6.5, 0.2], [0.1, 0.0, 8.0]]))
+REDUCED = {
+    "one bond of water": (WATER, [0], 1),
+    "both bonds of water": (WATER, [0, 1], 2),
+    "a star of five": (CHIRAL, [0, 1, 2, 3], 4),
+    "an atom left out": (CHIRAL, [4, 5, 7], 3),
+    "rigid with one pair less": (CHIRAL, [0, 1, 2, 3, 4, 5, 6, 7, 8], 9),
+    "a body and a loose atom": (CHIRAL, [0, 1, 2, 3, 4, 5, 7], 7),
+    "linear": (CARBON_DIOXIDE, [0, 2], 2),
+}
+
+
+@pytest.mark.parametrize("cell", [None, CELL], ids=["free", "periodic"])
+@pytest.mark.parametrize("case", REDUCED)
+def test_basis_spans_what_a_reduced_descriptor_sees(case, cell, monkeypatch):
+    molecule, features, rank = REDUCED[case]
+    module = sys.modules["kraft.descriptors.internal_motions"]  # the function has its name
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", 1)
+    descriptor = PairFeatures(molecule.n_atoms, features=features, cell=cell)
+    positions = tensor(molecule.frames(3))
+    evaluated = descriptor.evaluate(positions)
+    basis = _matrix(visible_motions(descriptor, positions, evaluated))
+    assert descriptor.jacobian_rank == rank
+    assert basis.shape[2] == rank
+    gram = basis.transpose(1, 2) @ basis
+    torch.testing.assert_close(gram, torch.eye(gram.shape[1]).double().expand_as(gram))
+    n = 3 * molecule.n_atoms
+    every = torch.eye(n, dtype=torch.float64).reshape(1, -1, 3, n).expand(3, -1, -1, -1)
+    jacobian = descriptor.jacobian_product(evaluated, every)
+    seen = jacobian @ basis
+    torch.testing.assert_close(seen @ basis.transpose(1, 2), jacobian, rtol=0, atol=1e-12)
+    if not molecule.linear:  # and nothing else
+        assert float(torch.linalg.svdvals(seen).min()) > 1e-4
 
 
 def test_a_bent_molecule_loses_no_internal_motion():

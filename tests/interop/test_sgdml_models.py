@@ -291,6 +291,21 @@ class TestExport:
         got = read_sgdml_model(tmp_path / "model.npz").predict(reference["positions"])
         assert_same(got.forces, trained.predict(reference["positions"]).forces, 1e-9)
 
+    def test_reduced_descriptors_and_other_functions_are_refused(self, trained, tmp_path):
+        parameters, kept = trained.parameters, np.arange(36)[:3]
+        reduced = replace(
+            parameters,
+            features=kept,
+            permutations=np.arange(9)[None],
+            feature_weights=np.ones(3),
+            training_descriptors=parameters.training_descriptors[:, kept],
+            feature_coefficients=parameters.feature_coefficients[:, kept],
+        )
+        logarithmic = replace(parameters, feature_function="log")
+        for changed, message in ((reduced, "reduced to 3"), (logarithmic, "function.*is log")):
+            with pytest.raises(OptionError, match=message):
+                write_sgdml_model(ForceField(changed), tmp_path / "model.npz")
+
     @pytest.mark.parametrize("change", ["kernel", "weights"])
     def test_what_sgdml_cannot_represent_is_refused(
         self, change: str, trained: ForceField, tmp_path: Path

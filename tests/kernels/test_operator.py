@@ -5,12 +5,24 @@ import pytest
 import torch
 from contracts.operator_contract import OperatorContract, assembled
 from kernel_cases import Case
-from molecules import BENZENE, SMALL_MOLECULES, TWO_ROTORS, WATER, pair_potential, tensor
+from molecules import (
+    BENZENE,
+    SMALL_MOLECULES,
+    TWO_ROTORS,
+    WATER,
+    every_other_orbit,
+    pair_potential,
+    tensor,
+)
 
-import kraft.kernels.columns as columns_module
+import kraft.kernels.atom_pairs as pairs_module
 import kraft.kernels.feature_classes as classes_module
 import kraft.kernels.operator as module
+from kraft.descriptors import FEATURE_FUNCTIONS
 from kraft.kernels import KERNELS
+
+LOOSE_PAIRS = np.array([5, 16, 26, 35, 43, 50])
+"""The bonds of benzene between carbon and hydrogen, by their numbers."""
 
 CASES = {
     "water": (WATER, WATER.frames(3)),
@@ -50,6 +62,31 @@ def test_periodic_cell_against_automatic_differentiation(kernel):
     positions = WATER.frames(2) + np.array([0.0, 1.9, 0.0])
     case = Case(kernel, WATER, positions, energies=True, cell=cell)
     assert case.operator.block_size == 9 - 3 + 1
+    torch.testing.assert_close(assembled(case.operator), case.expected(), rtol=1e-8, atol=1e-10)
+
+
+REDUCED = {
+    "both bonds of water": (WATER, [0, 1]),
+    "the far pair of water": (WATER, [2]),
+    "a flexible molecule": (SMALL_MOLECULES[3], [0, 1, 2, 3]),
+    "a rigid molecule": (SMALL_MOLECULES[3], [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+    "a linear molecule": (SMALL_MOLECULES[1], [0, 2]),
+}
+
+
+@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+@pytest.mark.parametrize("case", REDUCED)
+def test_reduced_matrix_against_automatic_differentiation(kernel, case, energies):
+    molecule, features = REDUCED[case]
+    case = Case(kernel, molecule, molecule.frames(3), energies=energies, features=features)
+    torch.testing.assert_close(assembled(case.operator), case.expected(), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("function", sorted(FEATURE_FUNCTIONS))
+def test_feature_functions_against_automatic_differentiation(function):
+    case = Case(
+        KERNELS["matern72"], WATER, WATER.frames(2), energies=True, feature_function=function
+    )
     torch.testing.assert_close(assembled(case.operator), case.expected(), rtol=1e-8, atol=1e-10)
 
 
@@ -137,10 +174,44 @@ class TestKernelOperator(OperatorContract):
         ).operator
 
 
+class TestReducedKernelOperator(OperatorContract):
+    """With flexible molecules, atoms without features and a loose pair among them."""
+
+    @pytest.fixture(
+        params=[
+            ("matern52", WATER, 4, [0, 1], False, "inverse"),
+            ("matern52", TWO_ROTORS, 2, every_other_orbit(TWO_ROTORS), True, "inverse-sqrt"),
+            ("gaussian", BENZENE, 2, every_other_orbit(BENZENE), False, "log"),
+            ("matern72", BENZENE, 2, LOOSE_PAIRS, True, "inverse"),
+            ("matern72", SMALL_MOLECULES[3], 3, [0, 9], True, "exponential"),
+        ],
+        ids=lambda value: f"{value[1]}-{len(value[3])}",
+    )
+    def operator(self, request, dtype, device):
+        name, molecule, count, features, energies, function = request.param
+        return Case(
+            KERNELS[name],
+            molecule,
+            molecule.frames(count),
+            energies=energies,
+            features=features,
+            feature_function=function,
+            dtype=dtype,
+            device=device,
+        ).operator
+
+
+class TestReducedKernelOperatorOfALargeMolecule(TestReducedKernelOperator):
+    """The same with the Jacobians that large molecules have."""
+
+    @pytest.fixture(autouse=True)
+    def large(self, monkeypatch):
+        monkeypatch.setattr(pairs_module, "LARGE_MOLECULE", 0)
+
+
 class TestKernelOperatorOfALargeMolecule(TestKernelOperator):
     """The same with the Jacobians that large molecules have."""
 
     @pytest.fixture(autouse=True)
     def large(self, monkeypatch):
-        monkeypatch.setattr(module, "LARGE_MOLECULE", 2)
-        monkeypatch.setattr(columns_module, "LARGE_MOLECULE", 2)
+        monkeypatch.setattr(pairs_module, "LARGE_MOLECULE", 0)

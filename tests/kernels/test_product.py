@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from kernel_cases import Case
-from molecules import BENZENE, CHIRAL, TWO_ROTORS, WATER
+from molecules import BENZENE, CHIRAL, TWO_ROTORS, WATER, every_other_orbit
 from threadpoolctl import threadpool_limits
 
 import kraft.kernels.columns as columns_module
@@ -100,6 +100,16 @@ def test_periodic_cell():
     right = vectors(operator)
     assert agree(operator.product()(right), reference(operator, right))
     assert agree(operator.columns(np.arange(operator.size)), operator.to_dense().numpy())
+
+
+@pytest.mark.parametrize("molecule", [TWO_ROTORS, BENZENE, CHIRAL], ids=str)
+def test_reduced_descriptors(molecule, small_tiles):
+    operator = make(molecule, 3, features=every_other_orbit(molecule), feature_function="log")
+    right = vectors(operator)
+    assert agree(operator.product()(right), reference(operator, right))
+    matrix = operator.to_dense().numpy()
+    assert agree(operator.columns(np.arange(operator.size)), matrix)
+    assert agree(operator.diagonal(), matrix.diagonal())
 
 
 @pytest.mark.parametrize("elements", [1, 300])

@@ -11,7 +11,7 @@ from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.data.dataset import Dataset
 from kraft.data.geometry import distance_chunks
 from kraft.models.force_field import ForceField
-from kraft.symmetry.orbits import feature_orbits
+from kraft.symmetry.orbits import feature_orbits, feature_permutations
 
 SAME_DISTANCE = 1e-6
 """Frames are the same when every interatomic distance agrees to this (Å), as far as files keep."""
@@ -101,13 +101,13 @@ def _copies_of_training(force_field: ForceField, dataset: Dataset) -> AnyArray:
     """Tell ``(B,)`` which frames have the interatomic distances of a training geometry.
 
     Distances are compared in every order of the permutation group: the model cannot tell these
-    apart. Only the training descriptors are needed, which imported models have, too.
+    apart. Only the training distances are needed, which imported models have, too.
     """
     copies = np.zeros(len(dataset), dtype=bool)
     if not np.array_equal(force_field.atomic_numbers, dataset.atomic_numbers):
         return copies
     parameters = force_field.parameters
-    training = 1.0 / parameters.training_descriptors
+    training, table = parameters.training_distances, feature_permutations(parameters.permutations)
     # A projection that the group leaves alone: near-equal values are the candidates.
     direction = _invariant_direction(parameters.permutations)
     shadows = training @ direction
@@ -119,7 +119,7 @@ def _copies_of_training(force_field: ForceField, dataset: Dataset) -> AnyArray:
         last = np.searchsorted(shadows, shadow + SAME_DISTANCE, side="right")
         for row in np.flatnonzero(last > first):
             candidates = training[first[row] : last[row]]
-            images = distances[row][parameters.feature_permutations]  # (S, D)
+            images = distances[row][table]  # (S, D)
             copies[frames.start + row] = any(
                 np.abs(images - candidate).max(axis=1).min() <= SAME_DISTANCE
                 for candidate in candidates

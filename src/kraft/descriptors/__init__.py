@@ -1,7 +1,23 @@
 """Maps from geometries to features that do not change when a molecule moves or turns."""
 
 from kraft.descriptors.base import Descriptor, Features
-from kraft.descriptors.internal_motions import internal_motions
-from kraft.descriptors.inverse_distances import InverseDistances
+from kraft.descriptors.feature_functions import (
+    FEATURE_FUNCTIONS,
+    FeatureFunction,
+    feature_function,
+)
+from kraft.descriptors.internal_motions import internal_motions, visible_motions
+from kraft.descriptors.pair_features import InverseDistances, PairFeatures, checked_features
 
-__all__ = ["Descriptor", "Features", "InverseDistances", "internal_motions"]
+__all__ = [
+    "FEATURE_FUNCTIONS",
+    "Descriptor",
+    "FeatureFunction",
+    "Features",
+    "InverseDistances",
+    "PairFeatures",
+    "checked_features",
+    "feature_function",
+    "internal_motions",
+    "visible_motions",
+]

@@ -38,12 +38,35 @@ class Descriptor(Protocol):
 
     @property
     def n_features(self) -> int:
-        """Number of features ``D = N(N-1)/2``, in the order of ``numpy.triu_indices(N, 1)``."""
+        """Number of features ``D``: of all pairs ``N(N-1)/2``, or of those kept.
+
+        They are in the order of ``numpy.triu_indices(N, 1)``.
+        """
+        ...
+
+    @property
+    def first_atoms(self) -> Tensor:
+        """``(D,)`` the first atom of each feature's pair."""
+        ...
+
+    @property
+    def second_atoms(self) -> Tensor:
+        """``(D,)`` the second atom of each feature's pair."""
         ...
 
     @property
     def turns_freely(self) -> bool:
         """Whether the features do not change under rotation (no periodic cell)."""
+        ...
+
+    @property
+    def n_internal_motions(self) -> int:
+        """Number of displacements that features of all pairs would see, as a rule ``3N - 6``."""
+        ...
+
+    @property
+    def jacobian_rank(self) -> int:
+        """Number of independent displacements that these features see."""
         ...
 
     def values(self, positions: Tensor) -> Tensor:

@@ -3,13 +3,18 @@
 The Jacobian of an invariant descriptor maps rigid motions to zero, so a kernel matrix of forces has
 a null space of six (five for a linear molecule) dimensions a geometry. Working in an orthonormal
 basis of the other displacements removes it without changing a prediction (`docs/theory.md`, eq.
-11).
+11). A reduced descriptor may be blind to other displacements as well.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from kraft.descriptors.base import Descriptor, Features
+
+CHUNK_ELEMENTS = 4_000_000
+"""Entries of Jacobians decomposed at once."""
 
 LINEAR_MOLECULE = 1e-6
 """Smallest singular value of the rigid motions, relative to the largest, of a bent molecule."""
@@ -62,3 +67,37 @@ def internal_motions(positions: Tensor, *, turns_freely: bool = True) -> Tensor:
     n_rigid = int((singular_values > threshold).sum(dim=1).min())
     basis: Tensor = left[:, :, n_rigid:]
     return basis.reshape(n_geometries, n_atoms, 3, 3 * n_atoms - n_rigid)
+
+
+def visible_motions(descriptor: Descriptor, positions: Tensor, features: Features) -> Tensor:
+    """Return an orthonormal basis of the displacements that the features can see.
+
+    Parameters
+    ----------
+    descriptor
+        The descriptor.
+    positions, features
+        ``(B, N, 3)`` positions in Å and the features there.
+
+    Returns
+    -------
+    Tensor
+        ``(B, N, 3, r)``, whose span contains the row space of the Jacobian. As a rule it is that of
+        :func:`internal_motions`. Where the kept features leave a molecule flexible, ``r`` is the
+        rank that their Jacobian has in general, and the basis are its singular vectors; those of a
+        geometry with a smaller rank come with some that the features do not see.
+    """
+    rank = descriptor.jacobian_rank
+    if rank >= descriptor.n_internal_motions:
+        return internal_motions(positions, turns_freely=descriptor.turns_freely)
+    n = 3 * descriptor.n_atoms
+    identity = torch.eye(n, dtype=positions.dtype, device=positions.device)
+    every = identity.view(1, n // 3, 3, n)
+    step = max(1, CHUNK_ELEMENTS // (n * descriptor.n_features))
+    bases = []
+    for start in range(0, len(positions), step):
+        some = Features(*(part[start : start + step] for part in features))
+        jacobian = descriptor.jacobian_product(some, every.expand(len(some.values), -1, -1, -1))
+        _, _, right = torch.linalg.svd(jacobian, full_matrices=False)
+        bases.append(right[:, :rank].transpose(1, 2).reshape(-1, n // 3, 3, rank))
+    return torch.cat(bases)

@@ -70,10 +70,20 @@ class AtomGeometries:
         center: Tensor,
         permutations: IntArray,
     ) -> AtomGeometries:
-        """Compute the features ``weights * (x - center)`` of positions ``(M, N, 3)`` in Å."""
-        raw = descriptor.evaluate(positions)
+        """Compute the features ``weights * (x - center)`` of positions ``(M, N, 3)`` in Å.
+
+        Raises
+        ------
+        ValueError
+            When the descriptor does not have the features of all pairs.
+        """
         n_atoms = descriptor.n_atoms
         first, second = pair_indices(n_atoms)
+        if descriptor.n_features != len(first):
+            raise ValueError(
+                f"atomwise kernels need all {len(first)} pairs, got {descriptor.n_features} of them"
+            )
+        raw = descriptor.evaluate(positions)
         number = np.zeros((n_atoms, n_atoms), dtype=np.int64)
         number[first, second] = number[second, first] = np.arange(len(first))
         sign = np.sign(np.arange(n_atoms)[None, :] - np.arange(n_atoms)[:, None])

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from kraft.core.typing import IntArray
-from kraft.kernels.atom_pairs import LARGE_MOLECULE, PairJacobians
+from kraft.kernels.atom_pairs import PairJacobians, by_pairs
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.image_classes import image_classes
 from kraft.kernels.motions import Motions, indices
@@ -67,7 +67,7 @@ class KernelColumns:
         self._kernel = kernel
         self._motions = Motions(geometries)
         self._pairs = None
-        if self._motions.n_atoms >= LARGE_MOLECULE:
+        if by_pairs(geometries.descriptor):
             self._pairs = PairJacobians(geometries)
         self._values = native(geometries.features.values)
         self._energy_labels = energy_labels
@@ -89,9 +89,9 @@ class KernelColumns:
             )
         self._xp = namespace(self._values)
         self._order = self._xp.concatenate([c.features for c in self._classes])
-        self._square: Array = None
-        if self._pairs is not None:  # where the features of the pairs stand in this order
-            self._square = self._xp.argsort(self._order)[self._pairs.square]
+        self._table: Array = None
+        if self._pairs is not None:  # where the features of atoms' partners stand in this order
+            self._table = self._xp.argsort(self._order)[self._pairs.table]
         self._threads = Threads(native=self._xp is not torch)
         self._squares = (self._values * self._values).sum(axis=1)
 
@@ -205,7 +205,7 @@ class KernelColumns:
             return
         for t, values in enumerate(rows.values):
             of_features = gradients[:, t, :-1] + gradients[:, t, -1:] * values[self._order]
-            of_pairs = take(of_features, self._square)
+            of_pairs = take(of_features, self._table)
             forces = self._pairs.transposed(self._pairs.gradients(rows.start + t), of_pairs)
             out[:, t] = forces @ self._pairs.basis(rows.start + t)
 

@@ -49,7 +49,9 @@ class FeatureClass:
         return len(self.actions)
 
 
-def feature_classes(feature_permutations: IntArray) -> tuple[FeatureClass, ...]:
+def feature_classes(
+    feature_permutations: IntArray, *, pass_cost: float | None = None
+) -> tuple[FeatureClass, ...]:
     """Split features into classes by the actions of the group on them.
 
     Parameters
@@ -57,6 +59,9 @@ def feature_classes(feature_permutations: IntArray) -> tuple[FeatureClass, ...]:
     feature_permutations
         ``(S, D)``, row ``q`` such that the features of the permuted geometry are ``x[row]``; a
         group, the identity first.
+    pass_cost
+        Cost of a class of its own, in units of one product of one feature, :data:`PASS_COST` when
+        not given; with a negative one no classes are merged.
 
     Returns
     -------
@@ -65,11 +70,14 @@ def feature_classes(feature_permutations: IntArray) -> tuple[FeatureClass, ...]:
         last. Classes too small to pay for a pass of their own are merged.
     """
     table = np.ascontiguousarray(feature_permutations, dtype=np.int64)
-    return _classes_of(table.shape, table.tobytes())
+    cost = PASS_COST if pass_cost is None else pass_cost
+    return _classes_of(table.shape, table.tobytes(), cost)
 
 
 @functools.lru_cache(maxsize=16)
-def _classes_of(shape: tuple[int, ...], content: bytes) -> tuple[FeatureClass, ...]:
+def _classes_of(
+    shape: tuple[int, ...], content: bytes, pass_cost: float
+) -> tuple[FeatureClass, ...]:
     """Return the classes of a table given by its content: systems of one molecule share them."""
     table = np.frombuffer(content, dtype=np.int64).reshape(shape)
     n_permutations = len(table)
@@ -82,7 +90,7 @@ def _classes_of(shape: tuple[int, ...], content: bytes) -> tuple[FeatureClass, .
     kept: list[list[int]] = []
     for labels_key, features in groups.items():
         saved = len(features) * (1.0 - (max(labels_key) + 1) / n_permutations)
-        if saved > PASS_COST:
+        if saved > pass_cost:
             kept.append(features)
         else:
             everywhere_distinct.extend(features)

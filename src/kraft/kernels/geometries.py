@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kraft.core.typing import IntArray
-from kraft.descriptors import Descriptor, Features, internal_motions
+from kraft.descriptors import Descriptor, Features, visible_motions
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class ReducedGeometries:
     features
         Scaled, centered feature values ``(M, D)`` and scaled gradients ``(M, D, 3)``.
     basis
-        ``(M, N, 3, r)`` orthonormal displacements that are not rigid motions: in this basis the
-        forces of a geometry are ``r`` numbers.
+        ``(M, N, 3, r)`` orthonormal displacements that the features can see, as a rule all that are
+        not rigid motions: in this basis the forces of a geometry are ``r`` numbers.
     """
 
     descriptor: Descriptor
@@ -42,16 +42,14 @@ class ReducedGeometries:
         """
         raw = descriptor.evaluate(positions)
         features = Features((raw.values - center) * scale, raw.gradients * scale[:, None])
-        return cls(
-            descriptor, features, internal_motions(positions, turns_freely=descriptor.turns_freely)
-        )
+        return cls(descriptor, features, visible_motions(descriptor, positions, raw))
 
     def __len__(self) -> int:
         return len(self.basis)
 
     @property
     def n_motions(self) -> int:
-        """Number ``r`` of displacements that are not rigid motions."""
+        """Number ``r`` of displacements in the basis."""
         return self.basis.shape[3]
 
     def subset(self, chosen: IntArray) -> ReducedGeometries:

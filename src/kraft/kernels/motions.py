@@ -1,8 +1,8 @@
 """Products with the reduced Jacobians of training geometries, on native arrays.
 
-Every feature belongs to one pair of atoms, in the order of ``numpy.triu_indices``, and its
-derivatives by the two atoms are opposite (:class:`kraft.descriptors.Features`), so the Jacobian
-acts through differences of displacements and never has to be stored.
+Every feature belongs to one pair of atoms, sorted by the first atom, and its derivatives by the two
+atoms are opposite (:class:`kraft.descriptors.Features`), so the Jacobian acts through differences
+of displacements and never has to be stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 
 from kraft.core.typing import IntArray
 from kraft.kernels.geometries import ReducedGeometries
-from kraft.linalg.arrays import Array, empty_like, native, take
+from kraft.linalg.arrays import Array, empty_like, host, native, take
 
 TILE_ELEMENTS = 50_000
 """Entries of relative displacements worked on at once, so that they stay in the cache."""
@@ -33,13 +33,16 @@ class Motions:
         self._basis = native(basis.reshape(self.n_geometries, 3 * self.n_atoms, -1))
         self._gradients = native(geometries.features.gradients)
         self.n_features = self._gradients.shape[1]
-        first, second = np.triu_indices(self.n_atoms, 1)
+        descriptor = geometries.descriptor
+        first, second = host(descriptor.first_atoms), host(descriptor.second_atoms)
         self._first, self._second = indices(first, self._basis), indices(second, self._basis)
         self._tile = max(1, TILE_ELEMENTS // (3 * self.n_features))
         by_second = np.argsort(second, kind="stable")
         self._by_second = indices(by_second, self._basis)
         self._first_starts = np.flatnonzero(np.diff(first, prepend=-1))
         self._second_starts = np.flatnonzero(np.diff(second[by_second], prepend=-1))
+        self._first_places = _places(np.unique(first))
+        self._second_places = _places(np.unique(second))
 
     def reduced_jacobians(self, rows: slice) -> Array:
         """Return ``Z``, ``(T, D, r)``."""
@@ -87,10 +90,17 @@ class Motions:
             forces.index_add_(1, self._second, pulls, alpha=-1.0)
         else:
             forces = np.zeros(shape, dtype=pulls.dtype)
-            forces[:, :-1] = np.add.reduceat(pulls, self._first_starts, axis=1)
+            forces[:, self._first_places] = np.add.reduceat(pulls, self._first_starts, axis=1)
             ordered = pulls.take(self._by_second, axis=1)
-            forces[:, 1:] -= np.add.reduceat(ordered, self._second_starts, axis=1)
+            forces[:, self._second_places] -= np.add.reduceat(ordered, self._second_starts, axis=1)
         return forces.reshape(shape[0], -1)
+
+
+def _places(atoms: IntArray) -> slice | IntArray:
+    """Return sorted atoms as a slice where they follow each other, which is faster."""
+    if atoms[-1] - atoms[0] + 1 == len(atoms):
+        return slice(int(atoms[0]), int(atoms[-1]) + 1)
+    return atoms
 
 
 def indices(array: IntArray, like: Array) -> Array:

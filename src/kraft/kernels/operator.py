@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import IntArray
-from kraft.kernels.atom_pairs import LARGE_MOLECULE, PairBlocks
+from kraft.kernels.atom_pairs import PairBlocks, by_pairs
 from kraft.kernels.columns import KernelColumns
 from kraft.kernels.contraction import SymmetricContraction
 from kraft.kernels.covariance_tiles import TILE_COLUMNS, TILE_ELEMENTS, CovarianceTiles
@@ -154,7 +154,7 @@ class KernelOperator:
 
     def diagonal(self) -> Array:
         """Return the diagonal ``(size,)`` as a native array."""
-        if self.geometries.descriptor.n_atoms >= LARGE_MOLECULE:
+        if by_pairs(self.geometries.descriptor):
             return self._pair_blocks().diagonal()
         return self._columns().diagonal()
 
@@ -167,7 +167,7 @@ class KernelOperator:
 
     def principal(self, blocks: IntArray) -> Array:
         """Return the principal submatrix of some geometries as a native array."""
-        if self.geometries.descriptor.n_atoms >= LARGE_MOLECULE:
+        if by_pairs(self.geometries.descriptor):
             return self._pair_blocks().principal(np.asarray(blocks, dtype=np.int64))
         return native(self.subset(blocks).to_dense())
 

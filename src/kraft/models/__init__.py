@@ -4,6 +4,7 @@ from kraft.models.acquisition import SelectedFrames, select_frames
 from kraft.models.aff.result import AtomizedResult
 from kraft.models.atomized_training import train_aff
 from kraft.models.force_field import ForceField
+from kraft.models.metric import MetricOptions
 from kraft.models.prediction import Prediction, UncertainPrediction
 from kraft.models.solver_options import SolverOptions
 from kraft.models.training import train
@@ -14,6 +15,7 @@ __all__ = [
     "AtomizedResult",
     "Calibration",
     "ForceField",
+    "MetricOptions",
     "Prediction",
     "SelectedFrames",
     "SolverOptions",

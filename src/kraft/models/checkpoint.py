@@ -20,7 +20,7 @@ from safetensors.numpy import save
 
 from kraft.core.errors import KraftError, ModelFileError, OptionError
 from kraft.core.files import atomic_path
-from kraft.core.typing import AnyArray, IntArray
+from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.models.selection import Choice, Trial
 from kraft.models.solver_choice import SolverPlan
 from kraft.solvers.state import HistoryPoint, SolverState
@@ -50,6 +50,8 @@ class TrainingState:
         How the system is solved; None before that is decided.
     solver
         Where the iteration is; None before it starts.
+    feature_weights
+        ``(D,)`` weights of the features where they were learned; None when they were given.
     """
 
     identity: Mapping[str, Any]
@@ -57,6 +59,7 @@ class TrainingState:
     choice: Choice
     plan: SolverPlan | None = None
     solver: SolverState | None = None
+    feature_weights: FloatArray | None = None
 
     def check_identity(self, identity: Mapping[str, Any], path: Path) -> None:
         """Raise OptionError, naming the difference, unless ``identity`` is that of this state."""
@@ -109,6 +112,8 @@ def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
         "plan": None if state.plan is None else dataclasses.asdict(state.plan),
         "solver": None,
     }
+    if state.feature_weights is not None:
+        arrays["feature_weights"] = np.ascontiguousarray(state.feature_weights)
     if state.solver is not None:
         solver = {f.name: getattr(state.solver, f.name) for f in dataclasses.fields(SolverState)}
         for name in _SOLVER_ARRAYS:
@@ -172,6 +177,7 @@ def _state(arrays: dict[str, AnyArray], content: dict[str, Any]) -> TrainingStat
         choice=Choice(**choice),
         plan=None if plan is None else SolverPlan(**plan),
         solver=None if solver is None else _solver_state(arrays, solver),
+        feature_weights=arrays.get("feature_weights"),
     )
 
 

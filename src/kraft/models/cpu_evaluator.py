@@ -12,7 +12,6 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from kraft.core.typing import AnyArray, FloatArray
-from kraft.descriptors import InverseDistances
 from kraft.kernels import SymmetricContraction
 from kraft.models.parameters import Parameters
 
@@ -36,7 +35,8 @@ class CpuEvaluator:
     def __init__(
         self, parameters: Parameters, expansion: SymmetricContraction, dtype: type[np.floating]
     ) -> None:
-        descriptor = InverseDistances(parameters.n_atoms)
+        descriptor = parameters.descriptor()
+        self._function = descriptor.function
         self._first = descriptor.first_atoms.numpy()
         self._second = descriptor.second_atoms.numpy()
         self._gather = _incidence(self._first, self._second, parameters.n_atoms)
@@ -53,11 +53,12 @@ class CpuEvaluator:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             separations = positions.take(self._first, axis=1) - positions.take(self._second, axis=1)
-            inverse = (separations * separations).sum(axis=2) ** -0.5
-            queries = inverse * self._scale - self._scaled_center
+            distances = np.sqrt((separations * separations).sum(axis=2))
+            features = self._function.value(distances)
+            queries = features * self._scale - self._scaled_center
             energies, gradients = self._expansion(queries.astype(self._dtype, copy=False))
             weights = gradients * self._scale
-            weights *= inverse * inverse * inverse
+            weights *= self._function.pull(distances, features)
             separations *= weights[:, :, None]
             forces = self._sum_pairs(separations)
         return energies.astype(np.float64) + self._offset, forces

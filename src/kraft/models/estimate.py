@@ -22,12 +22,13 @@ from kraft.core.errors import OptionError
 from kraft.core.memory import available_memory
 from kraft.core.progress import Progress, silent
 from kraft.data.dataset import Dataset
+from kraft.descriptors.feature_functions import INVERSE
 from kraft.models.device import check_device
 from kraft.models.estimate_stages import Counts, choice_memory, choice_seconds
 from kraft.models.iteration_rule import IterationRule, Samples, measure_rule
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays
-from kraft.models.selection import START, Request
+from kraft.models.selection import Request, start
 from kraft.models.solver_choice import (
     DENSE_LABELS,
     SolverPlan,
@@ -169,6 +170,8 @@ def estimate_training(
     request: Request = Request(),  # noqa: B008
     permutations: Literal["auto"] | ArrayLike | None = "auto",
     max_permutations: int | None = None,
+    features: ArrayLike | None = None,
+    feature_function: str = INVERSE.name,
     energy_weight: float = 0.0,
     solver_options: SolverOptions = SolverOptions(),  # noqa: B008
     device: str = "cpu",
@@ -189,7 +192,9 @@ def estimate_training(
     request
         Which hyper-parameters are given. Iterations are measured with these; where they will be
         chosen, with those that the search starts from.
-    permutations, max_permutations, energy_weight, solver_options, device, seed, progress
+    permutations, max_permutations, features, feature_function, energy_weight, solver_options
+        As for :func:`kraft.train`.
+    device, seed, progress
         As for :func:`kraft.train`.
 
     Raises
@@ -204,7 +209,9 @@ def estimate_training(
     group, found = permutation_group(dataset, permutations, max_permutations, seed, progress)
     symmetry = 0.0 if found is None else time.perf_counter() - started
     resident = _resident_memory()  # with the libraries that were loaded by now
-    arrays = training_arrays(dataset, None, group, None, energy_weight, device)
+    arrays = training_arrays(
+        dataset, None, group, None, energy_weight, device, features, feature_function
+    )
     samples = _samples(arrays, request)
     size = SystemSize(n_train, samples.operator.block_size)
     started = time.perf_counter()
@@ -290,7 +297,7 @@ def _plans(options: SolverOptions) -> bool:
 def _samples(arrays: TrainingArrays, request: Request) -> Samples:
     """Return a system of the geometries there are, with given or typical hyper-parameters."""
     kernel = request.kernels[0]
-    length_scale, relative = START[kernel]
+    length_scale, relative = start(arrays, kernel)
     operator, _, _ = arrays.operator(kernel, request.length_scale or length_scale)
     regularization = request.regularization
     if regularization is None:

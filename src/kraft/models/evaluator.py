@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kraft.core.typing import FloatArray
-from kraft.descriptors import Features, InverseDistances
+from kraft.descriptors import Features
 from kraft.kernels import SymmetricContraction
 from kraft.models.cpu_evaluator import CpuEvaluator
 from kraft.models.parameters import Parameters
@@ -46,8 +46,7 @@ class Evaluator:
     ) -> None:
         self.parameters = parameters
         self.device, self.dtype = torch.device(device), dtype
-        cell = None if parameters.cell is None else self._tensor(parameters.cell)
-        self.descriptor = InverseDistances(parameters.n_atoms, cell=cell, device=self.device)
+        self.descriptor = parameters.descriptor(self.device)
         self._scale = self._tensor(parameters.feature_scale)
         self._center = self._tensor(parameters.feature_center)
         self._features = (self._tensor(parameters.training_descriptors) - self._center) * (
@@ -63,7 +62,7 @@ class Evaluator:
             None if epsilon is None else self._tensor(epsilon).to(dtype),
         )
         self.cpu: CpuEvaluator | None = None
-        if self.device.type == "cpu" and cell is None:
+        if self.device.type == "cpu" and parameters.cell is None:
             precision = np.float64 if dtype == torch.float64 else np.float32
             self.cpu = CpuEvaluator(parameters, self._expansion, precision)
 
@@ -95,6 +94,16 @@ class Evaluator:
     def _scaled(self, positions: Tensor) -> Features:
         values, gradients = self.descriptor.evaluate(positions)
         return Features((values - self._center) * self._scale, gradients)
+
+    def feature_forces(self, positions: Tensor) -> tuple[Features, Tensor]:
+        """Return features of positions ``(B, N, 3)`` in Å, and ``-∂E/∂x_d`` ``(B, D)``.
+
+        Values of these features are scaled and centered; their gradients and the derivatives are
+        those of the descriptor's own features ``x``.
+        """
+        features = self._scaled(positions)
+        contracted = self._expansion(features.values.to(self.dtype))
+        return features, contracted.gradients.to(torch.float64) * self._scale
 
     def _evaluate(self, positions: Tensor) -> EnergiesForces:
         features = self._scaled(positions)

@@ -50,6 +50,11 @@ def write_model(parameters: AnyParameters, path: str | os.PathLike[str]) -> None
     calibration = parameters.calibration
     content = {name: getattr(parameters, name) for name in layout.scalars}
     content |= {
+        name: getattr(parameters, name)
+        for name, default in layout.defaults.items()
+        if getattr(parameters, name) != default
+    }
+    content |= {
         "format_version": FORMAT_VERSION,
         "kind": kind.name,
         "units": {"energy": parameters.units.energy, "length": parameters.units.length},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kraft.core.typing import AnyArray
+from kraft.descriptors.feature_functions import INVERSE, feature_function
 from kraft.models.aff.parameters import AtomizedParameters
 from kraft.models.kinds import AFF, SGDML, AnyParameters
 from kraft.models.parameters import Parameters, descriptors_and_coefficients
@@ -27,6 +28,8 @@ class Layout:
     ----------
     scalars
         Attributes in the metadata.
+    defaults
+        Attributes in the metadata that are left out where they have this value.
     arrays
         Attributes that are arrays; those that are None are left out.
     parameters
@@ -36,19 +39,22 @@ class Layout:
     scalars: tuple[str, ...]
     arrays: Callable[[Any], tuple[str, ...]]
     parameters: Callable[..., AnyParameters]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _sgdml_arrays(parameters: Parameters) -> tuple[str, ...]:
     known = parameters.training_positions is not None and parameters.coefficients is not None
-    return ("energy_coefficients", *(_GEOMETRIES if known else _DESCRIPTORS))
+    return ("energy_coefficients", "features", *(_GEOMETRIES if known else _DESCRIPTORS))
 
 
 def _sgdml(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Parameters:
     positions = coefficients = None
+    features, function = arrays.get("features"), content.get("feature_function", INVERSE.name)
+    feature_function(function)
     if all(name in arrays for name in _GEOMETRIES):
         positions, coefficients = (arrays[name] for name in _GEOMETRIES)
         descriptors, products = descriptors_and_coefficients(
-            positions, coefficients, common["cell"]
+            positions, coefficients, common["cell"], features, function
         )
     else:
         descriptors, products = (arrays[name] for name in _DESCRIPTORS)
@@ -63,6 +69,8 @@ def _sgdml(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Paramet
         energy_weight=None if weight is None else float(weight),
         training_positions=positions,
         coefficients=coefficients,
+        features=features,
+        feature_function=function,
         **common,
     )
 
@@ -72,6 +80,8 @@ def _atomized_arrays(_: AtomizedParameters) -> tuple[str, ...]:
 
 
 def _atomized(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> AtomizedParameters:
+    if "features" in arrays or "feature_function" in content:
+        raise ValueError("an AFF model has the inverse distances of all pairs, but it names others")
     variance = content["energy_variance"]
     return AtomizedParameters(
         length_scale=float(content["length_scale"]),
@@ -94,6 +104,7 @@ LAYOUTS: Mapping[str, Layout] = {
         ("kernel", "length_scale", "regularization", "energy_offset", "energy_weight"),
         _sgdml_arrays,
         _sgdml,
+        {"feature_function": INVERSE.name},
     ),
     AFF.name: Layout(
         ("kernel", "length_scale", "regularization", *_ENERGY_SCALARS, "energy_variance"),

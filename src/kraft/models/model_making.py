@@ -83,7 +83,11 @@ def _parameters(
     coefficients: FloatArray,
 ) -> Parameters:
     descriptors, products = descriptors_and_coefficients(
-        training.positions, coefficients, training.cell
+        training.positions,
+        coefficients,
+        training.cell,
+        arrays.descriptor.features,
+        arrays.descriptor.function.name,
     )
     return Parameters(
         atomic_numbers=training.atomic_numbers,
@@ -99,6 +103,8 @@ def _parameters(
         training_positions=training.positions,
         coefficients=coefficients,
         units=training.units,
+        features=arrays.descriptor.features,
+        feature_function=arrays.descriptor.function.name,
     )
 
 

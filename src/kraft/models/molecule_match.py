@@ -22,7 +22,7 @@ from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.models.force_field import ForceField
 from kraft.symmetry.distances import distance_matrices
 from kraft.symmetry.matching import match_pairs, permute_matrices
-from kraft.symmetry.orbits import pair_indices
+from kraft.symmetry.orbits import feature_permutations, pair_indices
 from kraft.symmetry.verification import VisitedRegion, signed_volumes
 
 SLACK = 0.15
@@ -164,10 +164,11 @@ class OrderReference:
     def of(cls, force_field: ForceField) -> OrderReference:
         """Collect it from a model."""
         p = force_field.parameters
-        lower = 1.0 / p.training_descriptors.max(axis=0)[p.feature_permutations].max(axis=0)
-        upper = 1.0 / p.training_descriptors.min(axis=0)[p.feature_permutations].min(axis=0)
+        known, table = p.training_distances, feature_permutations(p.permutations)
+        lower = known.min(axis=0)[table].min(axis=0)
+        upper = known.max(axis=0)[table].max(axis=0)
         some = np.unique(np.linspace(0, p.n_train - 1, min(p.n_train, _MAX_REFERENCES), dtype=int))
-        distances = _matrices(1.0 / p.training_descriptors[some], p.n_atoms)
+        distances = _matrices(known[some], p.n_atoms)
         for matrix in distances:
             np.fill_diagonal(matrix, 0.0)
         if p.training_positions is not None:

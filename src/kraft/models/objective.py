@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kraft.core.typing import FloatArray, IntArray
-from kraft.descriptors import Descriptor
+from kraft.data.geometry import pair_distances
+from kraft.descriptors import PairFeatures
+from kraft.descriptors.feature_functions import INVERSE
 from kraft.kernels import KernelOperator, radial_kernel
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
 from kraft.models.validation_error import ValidationError
+
+SPREAD_GEOMETRIES = 60
+"""Geometries that :attr:`TrainingArrays.relative_spread` is taken from."""
 
 KEPT_SYSTEMS = 4
 """Kernel matrices of as many length scales are kept in a search."""
@@ -37,7 +44,7 @@ class TrainingArrays:
         ``(D,)``.
     """
 
-    descriptor: Descriptor
+    descriptor: PairFeatures
     positions: Tensor
     labels: Labels
     feature_permutations: IntArray
@@ -58,7 +65,24 @@ class TrainingArrays:
     @property
     def labels_per_geometry(self) -> int:
         """Number of labels of one geometry, about."""
-        return max(1, 3 * self.descriptor.n_atoms - 6)
+        return min(self.descriptor.jacobian_rank, max(1, 3 * self.descriptor.n_atoms - 6))
+
+    @cached_property
+    def relative_spread(self) -> float:
+        """How far apart the features of two geometries are, relative to all inverse distances.
+
+        Length scales that suit the latter suit the former when multiplied by it; one for them.
+        """
+        descriptor = self.descriptor
+        if (descriptor.features is None and descriptor.function == INVERSE) or self.n_train < 2:
+            return 1.0
+        chosen = np.unique(np.linspace(0, self.n_train - 1, SPREAD_GEOMETRIES).astype(np.int64))
+        positions = self.positions[torch.as_tensor(chosen, device=self.positions.device)]
+        cell = None if descriptor.cell is None else descriptor.cell.cpu().numpy()
+        inverse = torch.as_tensor(1.0 / pair_distances(positions.cpu().numpy(), cell))
+        spreads = [torch.pdist(x).median() for x in (descriptor.values(positions).cpu(), inverse)]
+        ratio = float(spreads[0] / spreads[1])
+        return ratio if math.isfinite(ratio) and ratio > 0.0 else 1.0
 
     def operator(
         self, kernel: str, length_scale: float, indices: IntArray | None = None

@@ -8,10 +8,12 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from kraft.core.errors import GeometryError
+from kraft.core.errors import GeometryError, OptionError
 from kraft.core.typing import FloatArray, IntArray
+from kraft.data.geometry import pair_distances
 from kraft.data.units import Units
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import PairFeatures, checked_features
+from kraft.descriptors.feature_functions import INVERSE
 from kraft.kernels.radial import RadialKernel, radial_kernel
 from kraft.models.uncertainty.calibration import Calibration
 from kraft.symmetry.orbits import feature_permutations
@@ -75,16 +77,16 @@ class Parameters:
     kernel
         Name of the radial kernel.
     length_scale
-        In units of the descriptor, 1/Å.
+        In units of the features, 1/Å for inverse distances.
     regularization
         What was added to the diagonal of the kernel matrix.
     feature_weights
         ``(D,)`` weight of each feature, equal on the orbits of the group.
     training_descriptors
-        ``(M, D)`` inverse distances of the training geometries in 1/Å.
+        ``(M, D)`` features of the training geometries, in 1/Å for inverse distances.
     feature_coefficients
-        ``(M, D)`` coefficients ``J_j α_j`` in eV/Å, with the Jacobian ``J`` (1/Å²) of the inverse
-        distances themselves.
+        ``(M, D)`` coefficients ``J_j α_j``, with the Jacobian ``J`` of the features themselves; in
+        eV/Å for inverse distances, whose Jacobian is in 1/Å².
     energy_coefficients
         ``(M,)`` coefficients ``ε_j`` of energy labels in eV, or None.
     energy_offset
@@ -103,6 +105,11 @@ class Parameters:
         Where the model comes from.
     calibration
         Factors on the predicted standard deviations, or None.
+    features
+        ``(D,)`` the pairs of atoms kept, in ascending order, counted in that of
+        ``numpy.triu_indices(N, 1)``, whole orbits of the group; None when they are all.
+    feature_function
+        Name of the function that makes features of distances.
     """
 
     atomic_numbers: IntArray
@@ -122,9 +129,12 @@ class Parameters:
     units: Units = field(default_factory=Units)
     record: Record = field(default_factory=Record)
     calibration: Calibration | None = None
+    features: IntArray | None = None
+    feature_function: str = INVERSE.name
 
     def __post_init__(self) -> None:
-        n_features = self.n_atoms * (self.n_atoms - 1) // 2
+        checked_features(self.features, self.n_atoms)
+        n_features = self.n_features
         expected = {
             "permutations": (len(self.permutations), self.n_atoms),
             "feature_weights": (n_features,),
@@ -145,6 +155,8 @@ class Parameters:
                     f"The model's {name} should have shape {shape} for {self.n_atoms} atoms and "
                     f"{self.n_train} training geometries, got {got}. The model is damaged."
                 )
+        if self.features is not None:
+            feature_permutations(self.permutations, self.features)
 
     def _has(self, name: str) -> bool:
         return getattr(self, name) is not None
@@ -153,6 +165,27 @@ class Parameters:
     def n_atoms(self) -> int:
         """Number of atoms ``N``."""
         return len(self.atomic_numbers)
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs of atoms, ``N(N-1)/2``."""
+        return self.n_atoms * (self.n_atoms - 1) // 2
+
+    @property
+    def n_features(self) -> int:
+        """Number of features ``D``."""
+        return self.n_pairs if self.features is None else len(self.features)
+
+    def descriptor(self, device: torch.device | str = "cpu") -> PairFeatures:
+        """Return what makes features of positions, on a device."""
+        cell = None if self.cell is None else torch.tensor(self.cell, dtype=torch.float64)
+        return PairFeatures(
+            self.n_atoms,
+            cell=cell,
+            features=self.features,
+            feature_function=self.feature_function,
+            device=device,
+        )
 
     @property
     def n_train(self) -> int:
@@ -172,7 +205,28 @@ class Parameters:
     @cached_property
     def feature_permutations(self) -> IntArray:
         """``(S, D)`` action of the permutations on the features."""
-        return feature_permutations(self.permutations)
+        return feature_permutations(self.permutations, self.features)
+
+    @cached_property
+    def training_distances(self) -> FloatArray:
+        """``(M, N(N-1)/2)`` distances of all pairs of atoms of the training geometries in Å.
+
+        Raises
+        ------
+        OptionError
+            When the model has neither the geometries nor the features of all pairs.
+        """
+        if self.features is None:
+            function = self.descriptor().function
+            distances: FloatArray = function.distance(self.training_descriptors)
+            return distances
+        if self.training_positions is None:
+            raise OptionError(
+                f"This model knows only {self.n_features} of the {self.n_pairs} distances of its "
+                "training geometries, so other geometries cannot be compared with these. Switch "
+                "the check of the order of atoms off (check_order=False), or train the model anew."
+            )
+        return pair_distances(self.training_positions, self.cell)
 
     @cached_property
     def feature_scale(self) -> FloatArray:
@@ -196,12 +250,22 @@ def symmetric_mean(features: FloatArray, feature_permutations: IntArray) -> Floa
 
 
 def descriptors_and_coefficients(
-    positions: FloatArray, coefficients: FloatArray, cell: FloatArray | None
+    positions: FloatArray,
+    coefficients: FloatArray,
+    cell: FloatArray | None,
+    features: IntArray | None = None,
+    feature_function: str = INVERSE.name,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return descriptors ``x_j`` and ``J_j α_j``, ``(M, D)`` each, of training geometries."""
-    descriptor = InverseDistances(
-        positions.shape[1], cell=None if cell is None else torch.tensor(cell)
+    """Return descriptors ``x_j`` and ``J_j α_j``, ``(M, D)`` each, of training geometries.
+
+    ``features`` and ``feature_function`` as in :class:`Parameters`.
+    """
+    descriptor = PairFeatures(
+        positions.shape[1],
+        cell=None if cell is None else torch.tensor(cell),
+        features=features,
+        feature_function=feature_function,
     )
-    features = descriptor.evaluate(torch.tensor(positions))
-    product = descriptor.jacobian_product(features, torch.tensor(coefficients))
-    return features.values.numpy(), product.numpy()
+    evaluated = descriptor.evaluate(torch.tensor(positions))
+    product = descriptor.jacobian_product(evaluated, torch.tensor(coefficients))
+    return evaluated.values.numpy(), product.numpy()

@@ -13,7 +13,8 @@ from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.checks import Report, check
 from kraft.data.dataset import Dataset
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import PairFeatures, checked_features
+from kraft.descriptors.feature_functions import INVERSE
 from kraft.models.labels import Labels
 from kraft.models.objective import TrainingArrays
 from kraft.symmetry import SymmetryResult, find_permutations
@@ -79,10 +80,25 @@ def training_arrays(
     feature_weights: ArrayLike | None,
     energy_weight: float,
     device: str,
+    features: ArrayLike | None = None,
+    feature_function: str = INVERSE.name,
 ) -> TrainingArrays:
-    """Return the tensors of training and (some) validation geometries on a device."""
+    """Return the tensors of training and (some) validation geometries on a device.
+
+    Raises
+    ------
+    OptionError, SymmetryError
+        When features or their weights do not fit the molecule and its symmetries.
+    """
     cell = None if training.cell is None else torch.tensor(training.cell, device=device)
-    descriptor = InverseDistances(training.n_atoms, cell=cell, device=device)
+    descriptor = PairFeatures(
+        training.n_atoms,
+        cell=cell,
+        features=checked_features(features, training.n_atoms),
+        feature_function=feature_function,
+        device=device,
+    )
+    table = feature_permutations(group, descriptor.features)
     valid_positions = valid_forces = None
     if validation is not None:
         some = slice(0, MAX_VALID_IN_SEARCH)
@@ -92,26 +108,27 @@ def training_arrays(
         descriptor=descriptor,
         positions=torch.tensor(training.positions, device=device),
         labels=Labels.from_dataset(training, energy_weight),
-        feature_permutations=feature_permutations(group),
-        feature_weights=_checked_weights(feature_weights, group, descriptor.n_features),
+        feature_permutations=table,
+        feature_weights=_checked_weights(feature_weights, group, descriptor),
         valid_positions=valid_positions,
         valid_forces=valid_forces,
     )
 
 
 def _checked_weights(
-    feature_weights: ArrayLike | None, group: IntArray, n_features: int
+    feature_weights: ArrayLike | None, group: IntArray, descriptor: PairFeatures
 ) -> FloatArray:
+    n_features = descriptor.n_features
     if feature_weights is None:
         return np.ones(n_features)
     weights = np.array(feature_weights, dtype=np.float64)
     usable = np.isfinite(weights).all() and (weights >= 0.0).all() and weights.any()
     if weights.shape != (n_features,) or not usable:
         raise OptionError(
-            f"Feature weights must be {n_features} non-negative numbers, one a pair of atoms, not "
-            f"all zero; got shape {weights.shape}."
+            f"Feature weights must be {n_features} non-negative numbers, one a pair of atoms that "
+            f"is kept, not all zero; got shape {weights.shape}."
         )
-    for orbit in feature_orbits(group):
+    for orbit in feature_orbits(group, descriptor.features):
         if np.ptp(weights[orbit]) > 1e-12 * weights.max():
             raise OptionError(
                 "Feature weights must be equal on equivalent pairs of atoms, but those of features "

@@ -29,7 +29,11 @@ REGULARIZATION_BOUNDS = (1e-14, 1e-2)
 """Bounds of the search; regularization relative to the mean diagonal of the kernel matrix."""
 
 START = {"matern52": (16.0, 1e-8), "matern72": (16.0, 1e-7), "gaussian": (8.0, 1e-7)}
-"""Where a search starts: length scale in units of 1/Å, and relative regularization."""
+"""Where a search starts: length scale in units of 1/Å, and relative regularization.
+
+Length scales are those for the inverse distances of all pairs; for other features they are
+multiplied by :attr:`TrainingArrays.relative_spread`.
+"""
 
 SMALL_SYSTEM, LARGE_SYSTEM, LARGEST_SYSTEM = 1000, 2400, 4000
 """Labels in the subsets of the first, the second and the last round."""
@@ -190,6 +194,17 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
     )
 
 
+def start(arrays: TrainingArrays, kernel: str) -> tuple[float, float]:
+    """Return where the search for a kernel starts: length scale and relative regularization."""
+    length_scale, regularization = START[kernel]
+    return arrays.relative_spread * length_scale, regularization
+
+
+def search_order(n_train: int, seed: int) -> IntArray:
+    """Return the order ``(n_train,)`` in which geometries enter subsets; the last are held out."""
+    return generator(seed, "selection").permutation(n_train)
+
+
 def subset_size(n_train: int, n_labels: int, labels_per_geometry: int) -> int:
     """Return how many of the geometries have at most this many labels, at least a few."""
     return min(n_train, max(5, n_labels // labels_per_geometry))
@@ -227,11 +242,13 @@ class _Search:
     def __init__(
         self, arrays: TrainingArrays, request: Request, seed: int, progress: Progress
     ) -> None:
-        self._order = generator(seed, "selection").permutation(arrays.n_train)
+        self._order = search_order(arrays.n_train, seed)
         self._arrays, self.criterion = _with_criterion(arrays, self._order)
         held_out = self._arrays.valid_positions
         taken = 0 if arrays.has_validation or held_out is None else len(held_out)
         self._n_available = arrays.n_train - taken
+        low, high = (arrays.relative_spread * bound for bound in LENGTH_SCALE_BOUNDS)
+        self._bounds = (low, high), REGULARIZATION_BOUNDS
         self._request = request
         self._progress = progress
         self._final: set[Trial] = set()  # typical for all sizes
@@ -242,7 +259,7 @@ class _Search:
     def finalists(self) -> list[Trial]:
         """Search with each kernel on a small subset, then with the best ones on a larger one."""
         best = {
-            name: self.run(name, START[name], SMALL_SYSTEM, FIRST_STEPS)
+            name: self.run(name, start(self._arrays, name), SMALL_SYSTEM, FIRST_STEPS)
             for name in self._request.kernels
         }
         if self.n_geometries(LARGE_SYSTEM) > self.n_geometries(SMALL_SYSTEM):
@@ -284,8 +301,8 @@ class _Search:
         values = self._arrays.descriptor.values(self._arrays.positions[chosen])
         weights = torch.as_tensor(self._arrays.feature_weights, device=values.device)
         distance = float(torch.pdist(values * weights).median())
-        start = TYPICAL_LENGTH_SCALE[kernel] * distance, START[kernel][1]
-        trial = self.run(kernel, start, LARGE_SYSTEM, NO_STEPS)
+        typical = TYPICAL_LENGTH_SCALE[kernel] * distance, START[kernel][1]
+        trial = self.run(kernel, typical, LARGE_SYSTEM, NO_STEPS)
         self._final.add(trial)
         return trial
 
@@ -357,10 +374,7 @@ class _Search:
         center = (math.log2(start[0]), math.log10(start[1]))
         bounds = tuple(
             (function(low), function(high))
-            for function, (low, high) in (
-                (math.log2, LENGTH_SCALE_BOUNDS),
-                (math.log10, REGULARIZATION_BOUNDS),
-            )
+            for function, (low, high) in zip((math.log2, math.log10), self._bounds, strict=True)
         )
         free = [
             axis
@@ -373,16 +387,11 @@ class _Search:
 
     def edges(self, trial: Trial) -> tuple[str, ...]:
         """Return the names of the chosen parameters that lie at the edge of the range."""
+        names = ("length scale", "regularization")
+        values = (trial.length_scale, self._relative[trial])
+        given = (self._request.length_scale, self._request.regularization)
         found = []
-        for name, value, (low, high), given in (
-            ("length scale", trial.length_scale, LENGTH_SCALE_BOUNDS, self._request.length_scale),
-            (
-                "regularization",
-                self._relative[trial],
-                REGULARIZATION_BOUNDS,
-                self._request.regularization,
-            ),
-        ):
-            if given is None and not low * 1.01 < value < high / 1.01:
+        for name, value, (low, high), fixed in zip(names, values, self._bounds, given, strict=True):
+            if fixed is None and not low * 1.01 < value < high / 1.01:
                 found.append(name)
         return tuple(found)

@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike
 
 from kraft.core.progress import Progress, silent
 from kraft.data.dataset import Dataset
+from kraft.descriptors.feature_functions import INVERSE
 from kraft.models.checkpoint import TrainingState, saved_state
 from kraft.models.device import check_device
 from kraft.models.force_field import ForceField, Precision
+from kraft.models.metric import MetricDecision, MetricOptions, choose_with_metric
 from kraft.models.model_making import make_model
 from kraft.models.objective import TrainingArrays
 from kraft.models.observer import Observer, Unobserved
@@ -42,7 +44,10 @@ def train(
     regularization: float | None = None,
     permutations: Literal["auto"] | ArrayLike | None = "auto",
     max_permutations: int | None = None,
-    feature_weights: ArrayLike | None = None,
+    feature_weights: Literal["learned"] | ArrayLike | None = None,
+    metric_options: MetricOptions = MetricOptions(),  # noqa: B008
+    features: ArrayLike | None = None,
+    feature_function: str = INVERSE.name,
     energy_weight: float = 0.0,
     solver: SolverName = "auto",
     solver_options: SolverOptions = SolverOptions(),  # noqa: B008
@@ -69,7 +74,7 @@ def train(
     kernel
         ``"matern52"`` (the papers'), ``"matern72"``, ``"gaussian"``, or ``"auto"``.
     length_scale
-        In units of the descriptor, 1/Å; chosen when None.
+        In units of the features, 1/Å for inverse distances; chosen when None.
     regularization
         Added to the diagonal of the kernel matrix (the papers use 1e-10); chosen when None.
     permutations
@@ -78,7 +83,19 @@ def train(
     max_permutations
         Upper bound on the symmetries found.
     feature_weights
-        ``(D,)`` weight of every interatomic distance, equal for symmetric ones; one by default.
+        ``(D,)`` weight of every feature, equal for symmetric ones; one by default. ``"learned"``
+        learns them from the training geometries and takes them if they are better than equal ones
+        (`docs/metric.md`).
+    metric_options
+        How weights are learned.
+    features
+        ``(D,)`` the pairs of atoms whose distances are features, in ascending order, counted in
+        that of ``numpy.triu_indices(N, 1)``: a reduced descriptor (paper 003). Whole orbits of the
+        symmetries must be kept. None keeps all.
+    feature_function
+        What makes a feature of a distance, a key of
+        :data:`kraft.descriptors.feature_functions.FEATURE_FUNCTIONS`: ``"inverse"`` (1/r, the
+        papers'), ``"inverse-sqrt"``, ``"log"``, ...
     energy_weight
         Weight of the energies among the labels; 0 learns from forces only, as the papers do.
     solver
@@ -119,7 +136,8 @@ def train(
     DataError
         When the data cannot be trained on; the message names the frames.
     OptionError, SymmetryError
-        When an option does not fit the data, or the state to resume from.
+        When an option does not fit the data, or the state to resume from; when features are kept
+        without others that a symmetry exchanges them with.
     MemoryLimitError
         When the system would not fit, before it is built.
     SolverError
@@ -130,7 +148,16 @@ def train(
     clock = Clock()
     given = Request(kernel, length_scale, regularization)
     asked = TrainingRequest(
-        given, permutations, max_permutations, feature_weights, energy_weight, device, seed
+        given,
+        permutations,
+        max_permutations,
+        feature_weights,
+        features,
+        feature_function,
+        energy_weight,
+        device,
+        seed,
+        metric_options,
     )
     options = solver_options.overridden(solver, max_memory)
     control = RunControl.of(options, checkpoint, checkpoint_interval, clock.started, observer, seed)
@@ -140,7 +167,7 @@ def train(
     identity = asked.identity(training, validation, options)
     saved = saved_state(control.checkpoint, identity) if resume else None
     clock.lap("checks")
-    state, symmetry, arrays = _decide(
+    state, symmetry, arrays, metric = _decide(
         asked, training, validation, saved, identity, control.limited(progress), clock
     )
     operator, system = training_system(arrays, state.choice)
@@ -160,8 +187,10 @@ def train(
         valid_force_mae=made.valid_force_mae,
         rounding_error=rounding_error,
         report=report,
-        notices=training_notices(training, made, state.choice, rounding_error),
+        notices=training_notices(training, made, state.choice, rounding_error, arrays.descriptor)
+        + (() if metric is None else metric.notices),
         timings=clock.timings(solution.outcome),
+        metric=metric,
     )
 
 
@@ -173,17 +202,30 @@ def _decide(
     identity: Mapping[str, Any],
     progress: Progress,
     clock: Clock,
-) -> tuple[TrainingState, SymmetryResult | None, TrainingArrays]:
-    """Find symmetries and hyper-parameters, or take those of the saved state."""
+) -> tuple[TrainingState, SymmetryResult | None, TrainingArrays, MetricDecision | None]:
+    """Find symmetries, hyper-parameters and metric, or take those of the saved state."""
     if saved is not None:
         group, symmetry = saved.permutations, None
     else:
         group, symmetry = asked.group(training, progress)
     clock.lap("symmetry")
-    arrays = asked.arrays(training, validation, group)
+    learned = None if saved is None else saved.feature_weights
+    arrays, metric = asked.arrays(training, validation, group, learned), None
     state = saved
-    if state is None:
+    if state is None and asked.learns_metric:
+        metric = choose_with_metric(
+            arrays,
+            asked.parameters,
+            seed=asked.seed,
+            progress=progress,
+            options=asked.metric_options,
+        )
+        arrays = metric.arrays
+        state = TrainingState(
+            identity, group, metric.choice, feature_weights=arrays.feature_weights
+        )
+    elif state is None:
         choice = choose(arrays, asked.parameters, seed=asked.seed, progress=progress)
         state = TrainingState(identity, group, choice)
     clock.lap("choice")
-    return state, symmetry, arrays
+    return state, symmetry, arrays, metric

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from kraft.data.dataset import Dataset
+from kraft.descriptors import PairFeatures
 from kraft.models.model_making import Made
 from kraft.models.selection import Choice
 
@@ -14,7 +16,11 @@ FAR_ABOVE = 100.0
 
 
 def training_notices(
-    training: Dataset, made: Made, choice: Choice, rounding_error: float
+    training: Dataset,
+    made: Made,
+    choice: Choice,
+    rounding_error: float,
+    descriptor: PairFeatures,
 ) -> tuple[str, ...]:
     """Return everything about a training that a person should read."""
     caution = made.parameters.record.caution
@@ -22,9 +28,32 @@ def training_notices(
         training.notices
         + made.notices
         + ((caution,) if caution else ())
+        + blind_spot_notices(descriptor)
         + edge_notices(choice)
         + conditioning_notices(choice)
         + rounding_notices(rounding_error, training, made.valid_force_mae)
+    )
+
+
+def blind_spot_notices(descriptor: PairFeatures) -> tuple[str, ...]:
+    """Tell which atoms and displacements a reduced descriptor does not see at all."""
+    pairs = torch.cat([descriptor.first_atoms, descriptor.second_atoms])
+    counts = torch.bincount(pairs, minlength=descriptor.n_atoms)
+    unseen = torch.nonzero(counts == 0).flatten().tolist()
+    if unseen:
+        named = ", ".join(map(str, unseen))
+        return (
+            f"No feature that is kept has anything to do with atoms {named} (counted from 0): the "
+            "model predicts no force on them, ever. Keep at least the features of near pairs.",
+        )
+    missing = descriptor.n_internal_motions - descriptor.jacobian_rank
+    if missing <= 0:
+        return ()
+    return (
+        f"The {descriptor.n_features} features kept are blind to {missing} of the "
+        f"{descriptor.n_internal_motions} internal motions of the molecule: the model predicts no "
+        "force along them, so dynamics may drift there. Keep more features, those of near pairs "
+        "first.",
     )
 
 

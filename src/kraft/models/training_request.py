@@ -9,9 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kraft.core.errors import OptionError
 from kraft.core.progress import Progress
-from kraft.core.typing import IntArray
+from kraft.core.typing import FloatArray, IntArray
 from kraft.data.dataset import Dataset
+from kraft.models.metric import LEARNED, MetricOptions
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays
 from kraft.models.selection import Request
@@ -27,17 +29,22 @@ class TrainingRequest:
     ----------
     parameters
         Kernel, length scale and regularization, as far as given.
-    permutations, max_permutations, feature_weights, energy_weight, device, seed
+    permutations, max_permutations, feature_weights, features, feature_function
+        As for :func:`kraft.train`.
+    energy_weight, device, seed, metric_options
         As for :func:`kraft.train`.
     """
 
     parameters: Request
     permutations: Literal["auto"] | ArrayLike | None
     max_permutations: int | None
-    feature_weights: ArrayLike | None
+    feature_weights: Literal["learned"] | ArrayLike | None
+    features: ArrayLike | None
+    feature_function: str
     energy_weight: float
     device: str
     seed: int
+    metric_options: MetricOptions
 
     def group(
         self, training: Dataset, progress: Progress
@@ -47,12 +54,35 @@ class TrainingRequest:
             training, self.permutations, self.max_permutations, self.seed, progress
         )
 
+    @property
+    def learns_metric(self) -> bool:
+        """Whether the weights of the features are to be learned."""
+        if not isinstance(self.feature_weights, str):
+            return False
+        if self.feature_weights != LEARNED:
+            raise OptionError(
+                f"Unknown feature weights {self.feature_weights!r}: give 'learned', None or a (D,) "
+                "array."
+            )
+        return True
+
     def arrays(
-        self, training: Dataset, validation: Dataset | None, group: IntArray
+        self,
+        training: Dataset,
+        validation: Dataset | None,
+        group: IntArray,
+        learned_weights: FloatArray | None = None,
     ) -> TrainingArrays:
-        """Return the tensors to work on."""
+        """Return the tensors to work on; equal weights where none were given or learned."""
         return training_arrays(
-            training, validation, group, self.feature_weights, self.energy_weight, self.device
+            training,
+            validation,
+            group,
+            learned_weights if self.learns_metric else self.feature_weights,
+            self.energy_weight,
+            self.device,
+            self.features,
+            self.feature_function,
         )
 
     def identity(
@@ -68,6 +98,9 @@ class TrainingRequest:
             "choice of permutations": _described(self.permutations),
             "largest number of permutations": self.max_permutations,
             "feature weights": _described(self.feature_weights),
+            "learning of the metric": repr(self.metric_options) if self.learns_metric else None,
+            "choice of features": _described(self.features),
+            "feature function": self.feature_function,
             "energy weight": float(self.energy_weight),
             **options.identity(),
             "seed": self.seed,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kraft.core.typing import IntArray
 from kraft.data.checks import Report
 from kraft.models.energy_offset import EnergyOffset
+from kraft.models.metric import MetricDecision
 from kraft.models.selection import Choice
 from kraft.models.solver_choice import SolverPlan
 from kraft.solvers import SolveOutcome
@@ -60,6 +61,11 @@ class TrainingResult:
         Findings of the checks on the training data.
     notices
         Sentences that a person should read.
+    timings
+        Wall time of the stages.
+    metric
+        The weights of the features that were learned, and whether they are used; None when they
+        were not learned, or before the training was resumed.
     """
 
     choice: Choice
@@ -73,6 +79,7 @@ class TrainingResult:
     report: Report
     notices: tuple[str, ...]
     timings: Timings
+    metric: MetricDecision | None = None
 
 
 class Clock:

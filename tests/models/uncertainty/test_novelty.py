@@ -5,12 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from molecules import CARBON_DIOXIDE, CHIRAL, TWO_ROTORS, WATER, random_rotation, tensor
+from molecules import (
+    CARBON_DIOXIDE,
+    CHIRAL,
+    TWO_ROTORS,
+    WATER,
+    every_other_orbit,
+    random_rotation,
+    tensor,
+)
 from toy_models import toy_parameters
 
 import kraft.models.uncertainty.novelty as module
 from kraft.core.errors import OptionError
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import PairFeatures
 from kraft.models.uncertainty.novelty import Novelty
 
 CELL = np.array([[5.0, 0.2, 0.0], [0.0, 5.5, 0.1], [0.0, 0.0, 6.0]])
@@ -19,7 +27,9 @@ CELL = np.array([[5.0, 0.2, 0.0], [0.0, 5.5, 0.1], [0.0, 0.0, 6.0]])
 def nearest(parameters, positions):
     """Return distances ``(B, M)`` to the nearest permuted copies, one by one."""
     cell = None if parameters.cell is None else torch.tensor(parameters.cell)
-    features = InverseDistances(parameters.n_atoms, cell=cell).values(tensor(positions)).numpy()
+    options = {"features": parameters.features, "feature_function": parameters.feature_function}
+    descriptor = PairFeatures(parameters.n_atoms, cell=cell, **options)
+    features = descriptor.values(tensor(positions)).numpy()
     out = np.full((len(positions), parameters.n_train), np.inf)
     for row in parameters.feature_permutations:
         for j, other in enumerate(parameters.training_descriptors):
@@ -28,10 +38,12 @@ def nearest(parameters, positions):
     return out
 
 
+@pytest.mark.parametrize("reduced", [False, True], ids=["all", "reduced"])
 @pytest.mark.parametrize("cell", [None, CELL], ids=["free", "periodic"])
 @pytest.mark.parametrize("molecule", [WATER, CHIRAL, CARBON_DIOXIDE, TWO_ROTORS], ids=str)
-def test_against_distances_one_by_one(molecule, cell, monkeypatch):
-    parameters = toy_parameters(molecule, n_train=5, cell=cell)
+def test_against_distances_one_by_one(molecule, cell, reduced, monkeypatch):
+    options = {"features": every_other_orbit(molecule), "feature_function": "inverse-sqrt"}
+    parameters = toy_parameters(molecule, n_train=5, cell=cell, **(options if reduced else {}))
     positions = molecule.frames(4, seed=7)
     novelty = Novelty(parameters, "cpu")
     among = nearest(parameters, parameters.training_positions)

@@ -11,6 +11,7 @@ from kraft.core.errors import OptionError
 from kraft.core.typing import AnyArray
 from kraft.data.archive import write_archive
 from kraft.data.units import Units
+from kraft.descriptors.feature_functions import INVERSE
 from kraft.interfaces.sgdml.layout import (
     IMPLIED_UNITS,
     MD5_LENGTH,
@@ -49,7 +50,8 @@ def write_sgdml_model(
     Raises
     ------
     OptionError
-        When sgdml has no such model: an atomized one, another kernel, or weights that differ.
+        When sgdml has no such model: an atomized one, a reduced one, another kernel or feature
+        function, or weights that differ.
     OSError
         When the file cannot be written.
     """
@@ -75,6 +77,18 @@ def _representable_length_scale(parameters: Parameters) -> float:
         raise OptionError(
             f"sgdml knows only the Matérn-5/2 kernel; this model has {parameters.kernel}. Train "
             "one with kernel='matern52' (--kernel matern52) to export it."
+        )
+    if parameters.features is not None:
+        raise OptionError(
+            f"sgdml has only models with the features of all {parameters.n_pairs} pairs of atoms, "
+            f"but this one is reduced to {parameters.n_features} of them. Train one with all "
+            "features to export it."
+        )
+    if parameters.feature_function != INVERSE.name:
+        raise OptionError(
+            f"sgdml knows only inverse distances; the feature function of this model is "
+            f"{parameters.feature_function}. Train one with feature_function='inverse' to export "
+            "it."
         )
     weights = parameters.feature_weights
     if not weights.min() > 0.0 or np.ptp(weights) > 1e-14 * weights.max():

@@ -148,13 +148,22 @@ class AtomizedParameters:
         """``(D,)`` factor from features to the scaled features of the energies' kernel."""
         return self.radial_kernel.scale(self.energy_length_scale) * self.feature_weights
 
+    def descriptor(self, device: torch.device | str = "cpu") -> InverseDistances:
+        """Return what makes features of positions, on a device: always all inverse distances."""
+        cell = None if self.cell is None else torch.tensor(self.cell, dtype=torch.float64)
+        return InverseDistances(self.n_atoms, cell=cell, device=device)
+
     @cached_property
     def training_descriptors(self) -> FloatArray:
         """``(M, D)`` inverse distances of the training geometries in 1/Å."""
-        cell = None if self.cell is None else torch.tensor(self.cell)
-        descriptor = InverseDistances(self.n_atoms, cell=cell)
-        values: FloatArray = descriptor.values(torch.tensor(self.training_positions)).numpy()
+        positions = torch.tensor(self.training_positions)
+        values: FloatArray = self.descriptor().values(positions).numpy()
         return values
+
+    @property
+    def training_distances(self) -> FloatArray:
+        """``(M, D)`` distances of all pairs of atoms of the training geometries in Å."""
+        return 1.0 / self.training_descriptors
 
     @cached_property
     def feature_center(self) -> FloatArray:

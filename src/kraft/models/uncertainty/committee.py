@@ -194,7 +194,11 @@ def _member_parameters(
     forces, energies = system.operator.subset(chosen).split(coefficients)
     alpha = forces.cpu().numpy()
     descriptors, products = descriptors_and_coefficients(
-        parameters.training_positions[chosen], alpha, parameters.cell
+        parameters.training_positions[chosen],
+        alpha,
+        parameters.cell,
+        parameters.features,
+        parameters.feature_function,
     )
     return replace(
         parameters,

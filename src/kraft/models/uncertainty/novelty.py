@@ -21,7 +21,7 @@ from torch import Tensor
 
 from kraft.core.errors import OptionError
 from kraft.core.typing import AnyArray, FloatArray, IntArray
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import PairFeatures
 from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.linalg.arrays import Array, host, index_array, namespace, native, take, tensor
 
@@ -38,19 +38,13 @@ TILE_ELEMENTS = 1_000_000
 class FeatureParameters(Protocol):
     """What the signal needs to know of a model of any kind."""
 
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms ``N``."""
-        ...
-
-    @property
-    def cell(self) -> FloatArray | None:
-        """``(3, 3)`` periodic cell in Å, or None."""
+    def descriptor(self, device: torch.device | str = "cpu") -> PairFeatures:
+        """Return what makes features of positions."""
         ...
 
     @property
     def training_descriptors(self) -> FloatArray:
-        """``(M, D)`` inverse distances of the training geometries in 1/Å."""
+        """``(M, D)`` features of the training geometries."""
         ...
 
     @property
@@ -103,10 +97,7 @@ class Novelty:
 
     def __init__(self, parameters: FeatureParameters, device: str) -> None:
         self._device = torch.device(device)
-        self._cell = None if parameters.cell is None else self._tensor(parameters.cell)
-        self._descriptor = InverseDistances(
-            parameters.n_atoms, cell=self._cell, device=self._device
-        )
+        self._descriptor = parameters.descriptor(self._device)
         self._scale = native(self._tensor(parameters.feature_scale))
         self._scaled_center = self._scale * native(self._tensor(parameters.feature_center))
         self._first = native(self._descriptor.first_atoms)
@@ -123,13 +114,14 @@ class Novelty:
 
     def __call__(self, positions: Tensor) -> Tensor:
         """Return the signal ``(B,)`` at positions ``(B, N, 3)`` in Å."""
-        if self._cell is None:
+        if self._descriptor.cell is None:
             array = native(positions)
             separations = take(array, self._first) - take(array, self._second)
-            inverse = (separations * separations).sum(axis=2) ** -0.5
+            distances = (separations * separations).sum(axis=2) ** 0.5
+            features = self._descriptor.function.value(distances)
         else:
-            inverse = native(self._descriptor.values(positions))
-        queries = inverse * self._scale - self._scaled_center
+            features = native(self._descriptor.values(positions))
+        queries = features * self._scale - self._scaled_center
         if len(queries) <= self._tile:
             return self._nearest(queries)
         pieces = range(0, len(queries), self._tile)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray, IntArray
-from kraft.descriptors import Descriptor, InverseDistances
+from kraft.descriptors import Descriptor
 from kraft.kernels import KernelOperator
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.models.parameters import Parameters
@@ -58,8 +58,7 @@ class TrainedSystem:
                 "this model has only descriptors (it was imported from another program). Train it "
                 "with kraft."
             )
-        cell = None if parameters.cell is None else _tensor(parameters.cell, device)
-        descriptor = InverseDistances(parameters.n_atoms, cell=cell, device=device)
+        descriptor = parameters.descriptor(device)
         scale = _tensor(parameters.feature_scale, device)
         center = _tensor(parameters.feature_center, device)
         operator = KernelOperator(
