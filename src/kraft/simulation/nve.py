@@ -19,6 +19,7 @@ from kraft.core.errors import GeometryError, OptionError
 from kraft.core.progress import Progress, silent
 from kraft.core.random import generator
 from kraft.core.typing import FloatArray
+from kraft.simulation.system import without_rigid_motion
 
 FRICTION = 0.02
 """1/fs: of the Langevin thermostat that brings a molecule to its temperature."""
@@ -268,19 +269,13 @@ def _draw_velocities(atoms: Any, temperature: float, random: np.random.Generator
 
 def _stop_rigid_motion(atoms: Any) -> None:
     """Take the net momentum away and, from a free molecule, the angular momentum."""
-    masses = atoms.get_masses()[:, None]
-    velocities = atoms.get_velocities()
-    velocities = velocities - (masses * velocities).sum(axis=0) / masses.sum()
-    if not atoms.pbc.any():
-        arms = atoms.get_positions() - atoms.get_center_of_mass()
-        angular_momentum = np.cross(arms, masses * velocities).sum(axis=0)
-        squares = (masses * arms**2).sum()
-        inertia = squares * np.eye(3) - (masses * arms).T @ arms
-        # The pseudo-inverse leaves the axis of a linear molecule alone.
-        velocities = velocities - np.cross(
-            np.linalg.pinv(inertia, rcond=_LINEAR, hermitian=True) @ angular_momentum, arms
-        )
-    atoms.set_velocities(velocities)
+    velocities = without_rigid_motion(
+        atoms.get_positions()[None],
+        atoms.get_velocities()[None],
+        atoms.get_masses(),
+        free=not atoms.pbc.any(),
+    )
+    atoms.set_velocities(velocities[0])
 
 
 def _degrees_of_freedom(atoms: Any) -> int:

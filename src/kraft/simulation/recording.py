@@ -1,0 +1,267 @@
+"""What a simulation writes: trajectories, a table of energies, geometries with alarms.
+
+Text files that only grow. A saved state knows how long they were, so that a resumed run cuts off
+what came after it and the files end up as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ase.units
+import numpy as np
+from ase.data import chemical_symbols
+
+from kraft.core.errors import DataError, OptionError
+from kraft.core.typing import FloatArray, IntArray
+from kraft.simulation.motion import Motion
+from kraft.simulation.replicas import Replicas
+from kraft.simulation.system import System
+
+LOG_COLUMNS = (
+    "step",
+    "time_ps",
+    "replica",
+    "potential_eV",
+    "kinetic_eV",
+    "temperature_K",
+    "conserved_eV",
+)
+"""Columns of the table; the last is the total energy less the heat from the thermostat."""
+
+
+@dataclass(frozen=True)
+class OutputFiles:
+    """Names of the files of a run.
+
+    Attributes
+    ----------
+    trajectories
+        One for each replica, extended XYZ.
+    log
+        Table of energies and temperatures (CSV).
+    alarms
+        Geometries with alarms and the last ones before them, extended XYZ.
+    restart
+        The state.
+    """
+
+    trajectories: tuple[Path, ...]
+    log: Path
+    alarms: Path
+    restart: Path
+
+    @classmethod
+    def of(cls, output: str | os.PathLike[str], n_replicas: int) -> OutputFiles:
+        """Return the names for an output.
+
+        >>> OutputFiles.of("run.xyz", 1).trajectories[0].name
+        'run.xyz'
+        >>> [path.name for path in OutputFiles.of("run.xyz", 12).trajectories][-1]
+        'run-11.xyz'
+        """
+        path = Path(output)
+        digits = len(str(n_replicas - 1))
+        names = [f"{path.stem}-{number:0{digits}d}{path.suffix}" for number in range(n_replicas)]
+        return cls(
+            (path,) if n_replicas == 1 else tuple(path.with_name(name) for name in names),
+            path.with_suffix(".csv"),
+            path.with_suffix(f".alarms{path.suffix}"),
+            path.with_suffix(".restart.safetensors"),
+        )
+
+    @property
+    def growing(self) -> tuple[Path, ...]:
+        """All files that are appended to."""
+        return (*self.trajectories, self.log, self.alarms)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each file, on the disk for sure; files that are not there have 0."""
+        sizes = {}
+        for path in self.growing:
+            sizes[path.name] = 0
+            if path.exists():
+                with path.open("rb") as handle:
+                    os.fsync(handle.fileno())
+                    sizes[path.name] = os.fstat(handle.fileno()).st_size
+        return sizes
+
+    def cut(self, sizes: Mapping[str, int]) -> None:
+        """Cut the files to these sizes; a size of 0 removes one.
+
+        Raises
+        ------
+        OptionError
+            When one is missing or shorter, so that the run cannot be continued.
+        """
+        for path in self.growing:
+            if path.name not in sizes:
+                raise OptionError(
+                    f"{path} was not there when the state was saved, under the names "
+                    f"{', '.join(sizes)}. Give the files their names back."
+                )
+            wanted, there = sizes[path.name], path.stat().st_size if path.exists() else 0
+            if there < wanted:
+                raise OptionError(
+                    f"{path} has {there} bytes, but had {wanted} when the state was saved: it was "
+                    "changed or removed since. Put it back, or start anew without --resume (and "
+                    "with --overwrite)."
+                )
+        for path in self.growing:
+            if sizes[path.name] == 0:
+                path.unlink(missing_ok=True)
+            else:
+                os.truncate(path, sizes[path.name])
+
+
+class Recorder:
+    """Writes frames and the table.
+
+    Parameters
+    ----------
+    files
+        Where to.
+    system
+        The molecule.
+    """
+
+    def __init__(self, files: OutputFiles, system: System) -> None:
+        self._files, self._system = files, system
+        self._symbols = [chemical_symbols[number] for number in system.atomic_numbers]
+        self._cell = 'pbc="F F F"'
+        if system.cell is not None:
+            vectors = " ".join(map(repr, system.cell.reshape(-1).tolist()))
+            self._cell = f'Lattice="{vectors}" pbc="T T T"'
+
+    def begin(self) -> None:
+        """Remove what is there and write the head of the table."""
+        for path in self._files.growing:
+            path.unlink(missing_ok=True)
+        self._files.log.parent.mkdir(parents=True, exist_ok=True)
+        _append(self._files.log, ",".join(LOG_COLUMNS) + "\n")
+
+    def record(self, replicas: Replicas) -> None:
+        """Append the frames of all replicas that move, and their rows of the table."""
+        motion, system = replicas.motion, self._system
+        kinetic = system.kinetic(motion.velocities)
+        temperatures = system.temperatures(motion.velocities)
+        conserved = motion.potential + kinetic - motion.heat
+        columns = (motion.potential, kinetic, temperatures, conserved)
+        lines = []
+        for row, number in enumerate(replicas.replicas):
+            numbers = [float(column[row]) for column in columns]
+            cells = [replicas.step, replicas.time, number, *numbers]
+            lines.append(",".join(map(repr, cells)) + "\n")
+            self._frame(self._files.trajectories[number], motion, row, replicas)
+        _append(self._files.log, "".join(lines))
+
+    def _frame(self, path: Path, motion: Motion, row: int, replicas: Replicas) -> None:
+        energy = float(motion.potential[row])
+        scalars = [f"step={replicas.step}", f"time_fs={1e3 * replicas.time!r}"]
+        if np.isfinite(energy):
+            scalars.append(f"energy={energy!r}")
+        momenta = self._system.masses[:, None] * motion.velocities[row] / ase.units.fs
+        _append(
+            path,
+            self._text(
+                np.concatenate([motion.positions[row], momenta], axis=1),
+                ":momenta:R:3",
+                scalars,
+            ),
+        )
+
+    def alarm(
+        self, positions: FloatArray, *, replica: int, step: int, reason: str, sound: bool
+    ) -> None:
+        """Append a geometry ``(N, 3)`` in Å with an alarm, or the last sound one before it."""
+        if not np.isfinite(positions).all():
+            return
+        told = [f"step={step}", f"replica={replica}", f'alarm="{reason}"', f"sound={'FT'[sound]}"]
+        _append(self._files.alarms, self._text(positions, "", told))
+
+    def _text(self, rows: FloatArray, columns: str, scalars: Sequence[str]) -> str:
+        """Return a frame of extended XYZ with every digit."""
+        units = "length_unit=Ang energy_unit=eV"
+        comment = [self._cell, f"Properties=species:S:1:pos:R:3{columns}", units, *scalars]
+        lines = [str(len(self._symbols)), " ".join(comment)]
+        lines += [
+            f"{symbol} {' '.join(map(repr, row))}"
+            for symbol, row in zip(self._symbols, rows.tolist(), strict=True)
+        ]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """The table of a run; one row for each frame of each replica.
+
+    Attributes
+    ----------
+    steps, replicas
+        ``(T,)``.
+    times
+        ``(T,)`` ps.
+    potential, kinetic, conserved
+        ``(T,)`` eV; NaN where the model has no energies.
+    temperatures
+        ``(T,)`` K.
+    """
+
+    steps: IntArray
+    times: FloatArray
+    replicas: IntArray
+    potential: FloatArray
+    kinetic: FloatArray
+    temperatures: FloatArray
+    conserved: FloatArray
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Log:
+        """Read the table.
+
+        Raises
+        ------
+        DataError
+            When it is none.
+        """
+        with Path(path).open(encoding="utf-8") as handle:
+            if tuple(handle.readline().strip().split(",")) != LOG_COLUMNS:
+                raise DataError(f"{path} is no table of a simulation: expected {LOG_COLUMNS}.")
+            table = np.loadtxt(handle, delimiter=",", ndmin=2).reshape(-1, len(LOG_COLUMNS))
+        steps, times, replicas, potential, kinetic, temperatures, conserved = table.T.copy()
+        return cls(
+            steps.astype(np.int64),
+            times,
+            replicas.astype(np.int64),
+            potential,
+            kinetic,
+            temperatures,
+            conserved,
+        )
+
+    @property
+    def mean_temperature(self) -> float:
+        """Mean temperature in K, without the start."""
+        later = self.steps > 0
+        return float(self.temperatures[later].mean()) if later.any() else float("nan")
+
+    def drift(self, n_atoms: int) -> float:
+        """Return the slope of the conserved energy in eV per atom and ps, mean over replicas.
+
+        NaN with fewer than three frames or without energies.
+        """
+        slopes = []
+        for number in np.unique(self.replicas):
+            rows = self.replicas == number
+            if rows.sum() >= 3 and np.isfinite(self.conserved[rows]).all():
+                centered = self.conserved[rows] - self.conserved[rows][0]
+                slopes.append(np.polyfit(self.times[rows], centered, 1)[0] / n_atoms)
+        return float(np.mean(slopes)) if slopes else float("nan")
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as handle:
+        handle.write(text)
