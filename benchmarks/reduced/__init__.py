@@ -1,0 +1,1 @@
+"""Rows of ``reduction.py``: how they are measured and shown."""
