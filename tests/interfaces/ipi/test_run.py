@@ -1,0 +1,156 @@
+"""Runs of i-PI itself."""
+
+from __future__ import annotations
+
+import shutil
+
+import ase.io
+import numpy as np
+import pytest
+
+from kraft.cli.main import main
+from kraft.core.errors import GeometryError, UnfinishedError
+from kraft.interfaces.ipi import (
+    DriverOptions,
+    IpiError,
+    PathIntegral,
+    prepare,
+    read_table,
+    run_pimd,
+)
+
+SETTINGS = {
+    "n_steps": 12,
+    "n_beads": 4,
+    "frame_interval": 2,
+    "checkpoint_interval": 4,
+    "seed": 7,
+}
+
+needs_ipi = pytest.mark.usefixtures("ipi")
+
+
+@pytest.fixture(scope="module")
+def ipi():
+    """Skip without i-PI."""
+    pytest.importorskip("ipi", reason="i-PI is not installed: pip install ipi")
+
+
+@pytest.fixture(scope="module")
+def start(ethanol_parts):
+    return ethanol_parts.test.positions[0]
+
+
+@pytest.fixture(scope="module")
+def finished(ipi, tmp_path_factory, ethanol_force_field, start):
+    """A run of 12 steps with 4 beads."""
+    folder = tmp_path_factory.mktemp("pimd") / "run"
+    told = []
+    done = run_pimd(
+        ethanol_force_field,
+        start,
+        folder,
+        PathIntegral(**SETTINGS),
+        progress=lambda *a: told.append(a),
+    )
+    assert (done.n_steps, done.new_steps, done.alarms) == (12, 12, None)
+    return folder
+
+
+def test_energies_and_forces_are_the_models(finished, ethanol_force_field, start):
+    table = read_table(finished / "simulation.out")
+    np.testing.assert_array_equal(table["step"], np.arange(0, 13, 2))
+    wanted = float(ethanol_force_field.predict(start).energies)
+    assert table["potential{electronvolt}"][0] == pytest.approx(wanted, rel=1e-7)
+    last = [ase.io.read(finished / f"simulation.pos_{bead}.xyz", -1) for bead in range(4)]
+    mean = ethanol_force_field.predict([atoms.positions for atoms in last]).energies.mean()
+    assert table["potential{electronvolt}"][-1] == pytest.approx(mean, abs=1e-3)
+
+
+def test_trajectories_are_read_by_ase(finished, ethanol_force_field, start):
+    beads = [ase.io.read(finished / f"simulation.pos_{bead}.xyz", ":") for bead in range(4)]
+    centroid = ase.io.read(finished / "simulation.xc.xyz", ":")
+    assert [len(frames) for frames in (*beads, centroid)] == [7] * 5
+    assert (centroid[0].numbers == ethanol_force_field.atomic_numbers).all()
+    np.testing.assert_allclose(centroid[0].positions, start, atol=1e-4)
+    mean = np.mean([frames[-1].positions for frames in beads], axis=0)
+    np.testing.assert_allclose(centroid[-1].positions, mean, atol=1e-4)
+    assert np.std([frames[-1].positions for frames in beads], axis=0).max() > 1e-3
+
+
+def test_extras_are_those_of_the_frames(finished, ethanol_force_field):
+    lines = (finished / "simulation.extras").read_text().splitlines()
+    last = [ase.io.read(finished / f"simulation.pos_{bead}.xyz", -1).positions for bead in range(4)]
+    written = np.array(lines[-1].split(), dtype=float)
+    np.testing.assert_allclose(written, ethanol_force_field.novelty(last), rtol=1e-3)
+
+
+def test_killed_and_resumed_is_as_if_nothing_happened(
+    finished, ethanol_force_field, start, tmp_path
+):
+    folder = tmp_path / "killed"
+    shutil.copytree(finished, folder)
+    (folder / "RESTART").unlink()
+    newest = max(folder.glob("simulation.checkpoint_*"))
+    newest.write_bytes(newest.read_bytes()[:1000])  # killed while it was written
+    with (folder / "simulation.pos_1.xyz").open("a") as handle:
+        handle.write("9\n# CELL(abcABC): 300.0")
+    settings = PathIntegral(**SETTINGS)
+    done = run_pimd(ethanol_force_field, start, folder, settings, resume=True)
+    assert (done.n_steps, done.new_steps) == (12, 4)
+    tables = [read_table(path / "simulation.out") for path in (finished, folder)]
+    for name, column in tables[0].items():
+        np.testing.assert_allclose(tables[1][name], column, rtol=1e-8, err_msg=name)
+    for name in ("simulation.pos_1.xyz", "simulation.xc.xyz"):
+        before, after = (ase.io.read(path / name, ":") for path in (finished, folder))
+        assert len(before) == len(after) == 7
+        np.testing.assert_allclose(after[-1].positions, before[-1].positions, atol=2e-5)
+
+
+@needs_ipi
+def test_a_limit_of_time_leaves_a_state(ethanol_force_field, start, tmp_path):
+    settings = PathIntegral(**{**SETTINGS, "n_steps": 100_000})
+    with pytest.raises(UnfinishedError, match=r"after \d+ steps.*--resume") as caught:
+        run_pimd(ethanol_force_field, start, tmp_path, settings, max_time=0.0)
+    assert caught.value.reason == "max_time"
+    assert (tmp_path / "RESTART").exists()
+    assert not (tmp_path / "EXIT").exists()
+
+
+@needs_ipi
+def test_extrapolation_stops_the_run(ethanol_force_field, start, tmp_path):
+    driver = DriverOptions(max_novelty=1e-3, on_extrapolation="stop")
+    with pytest.raises(GeometryError, match=r"unlike the training geometries.*alarms\.xyz"):
+        run_pimd(ethanol_force_field, start, tmp_path, PathIntegral(**SETTINGS), driver)
+    assert len(ase.io.read(tmp_path / "alarms.xyz", ":")) == 1
+
+
+@needs_ipi
+def test_one_bead_on_the_command_line(ethanol_force_field, start, tmp_path, capsys):
+    model, geometry = tmp_path / "model.safetensors", tmp_path / "start.xyz"
+    ethanol_force_field.save(model)
+    ase.io.write(geometry, ase.Atoms(ethanol_force_field.atomic_numbers, start))
+    folder = str(tmp_path / "classical")
+    arguments = ["pimd", str(model), str(geometry), "--steps", "6", "-o", folder]
+    options = ["--beads", "1", "--frame-interval", "2", "--splitting", "baoab"]
+    assert main([*arguments, *options]) == 0
+    assert "1 bead of model.safetensors" in capsys.readouterr().out
+    assert len(ase.io.read(f"{folder}/simulation.pos_0.xyz", ":")) == 4
+    assert main([*arguments, *options]) == 1
+    assert "--resume" in capsys.readouterr().err
+
+
+@needs_ipi
+def test_what_ipi_says_when_it_fails(ethanol_force_field, start, tmp_path):
+    settings = PathIntegral(**SETTINGS)
+    prepare(ethanol_force_field, start, tmp_path, settings)
+    (tmp_path / "start.xyz").write_text("0\n\n")  # i-PI cannot start from it
+    with pytest.raises(IpiError, match=r"i-PI failed .* after 0 saved steps.*--resume"):
+        run_pimd(ethanol_force_field, start, tmp_path, settings, resume=True)
+
+
+def test_without_ipi(ethanol_force_field, start, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(IpiError, match="pip install"):
+        run_pimd(ethanol_force_field, start, tmp_path / "run", PathIntegral(10))
+    assert not (tmp_path / "run").exists()
