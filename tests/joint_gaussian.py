@@ -8,7 +8,8 @@ from kernel_cases import LENGTH_SCALE, Case
 from molecules import Molecule
 from torch import Tensor
 
-from kraft.descriptors import internal_motions
+from kraft.core.typing import IntArray
+from kraft.descriptors import visible_motions
 from kraft.kernels import KERNELS
 from kraft.models.parameters import Parameters, descriptors_and_coefficients
 
@@ -30,9 +31,12 @@ class JointGaussian:
         regularization: float = 1e-4,
         energy_weight: float = 0.3,
         cell: np.ndarray | None = None,
+        features: IntArray | None = None,
+        feature_function: str = "inverse",
     ):
+        chosen = {"features": features, "feature_function": feature_function}
         positions = molecule.frames(N_TRAIN + 2, seed=3)
-        case = Case(KERNELS[kernel], molecule, positions, energies=energies, cell=cell)
+        case = Case(KERNELS[kernel], molecule, positions, energies=energies, cell=cell, **chosen)
         self.n = positions[0].size
         self.positions, self.train = case.positions, case.positions[:N_TRAIN]
         self.queries = case.positions[N_TRAIN:]
@@ -42,13 +46,16 @@ class JointGaussian:
             for j in range(count):
                 self.prior[i, :, j, :] = case.covariance(i, j)
         rng = np.random.default_rng(0)
-        basis = internal_motions(self.train, turns_freely=cell is None).flatten(1, 2)
+        raw = case.descriptor.evaluate(self.train)
+        basis = visible_motions(case.descriptor, self.train, raw).flatten(1, 2)
         alpha = basis @ torch.tensor(rng.normal(size=(N_TRAIN, basis.shape[2], 1)))
         epsilon = torch.tensor(rng.normal(size=N_TRAIN)) if energies else None
         self._solve(alpha[:, :, 0], epsilon, regularization, energy_weight)
         self.n_labels = N_TRAIN * (basis.shape[2] + int(energies))
         alpha = alpha.view(self.train.shape).numpy()
-        descriptors, products = descriptors_and_coefficients(self.train.numpy(), alpha, cell)
+        descriptors, products = descriptors_and_coefficients(
+            self.train.numpy(), alpha, cell, features, feature_function
+        )
         self.parameters = Parameters(
             atomic_numbers=molecule.atomic_numbers,
             permutations=molecule.permutations,
@@ -64,6 +71,7 @@ class JointGaussian:
             training_positions=self.train.numpy(),
             coefficients=alpha,
             energy_weight=energy_weight if energies else None,
+            **chosen,
         )
 
     def _solve(self, alpha: Tensor, epsilon: Tensor | None, strength: float, weight: float) -> None:

@@ -7,8 +7,9 @@ import torch
 from molecules import WATER, Molecule, pair_potential
 from torch import Tensor
 
+from kraft.core.typing import IntArray
 from kraft.data import Dataset
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import PairFeatures
 from kraft.models import ForceField
 from kraft.models.aff.parameters import AtomizedParameters
 from kraft.models.parameters import Parameters, descriptors_and_coefficients
@@ -23,16 +24,20 @@ def toy_parameters(
     energies: bool = False,
     cell: np.ndarray | None = None,
     weighted: bool = False,
+    features: IntArray | None = None,
+    feature_function: str = "inverse",
     seed: int = 0,
 ) -> Parameters:
     """Return random coefficients on random geometries: a force field that means nothing."""
     rng = np.random.default_rng(seed)
     positions = molecule.frames(n_train, seed=seed)
     coefficients = rng.normal(size=positions.shape)
-    descriptors, products = descriptors_and_coefficients(positions, coefficients, cell)
+    descriptors, products = descriptors_and_coefficients(
+        positions, coefficients, cell, features, feature_function
+    )
     weights = np.ones(descriptors.shape[1])
     if weighted:
-        for index, orbit in enumerate(feature_orbits(molecule.permutations)):
+        for index, orbit in enumerate(feature_orbits(molecule.permutations, features)):
             weights[orbit] = (1.0, 0.0, 2.0)[index % 3]
     return Parameters(
         atomic_numbers=molecule.atomic_numbers,
@@ -48,6 +53,8 @@ def toy_parameters(
         cell=cell,
         training_positions=positions,
         coefficients=coefficients,
+        features=features,
+        feature_function=feature_function,
     )
 
 
@@ -89,7 +96,8 @@ def slow_energy(parameters: Parameters, positions: Tensor) -> Tensor:
     force labels of geometry ``j`` being the derivative of the kernel by its positions.
     """
     cell = None if parameters.cell is None else torch.tensor(parameters.cell)
-    descriptor = InverseDistances(parameters.n_atoms, cell=cell)
+    options = {"features": parameters.features, "feature_function": parameters.feature_function}
+    descriptor = PairFeatures(parameters.n_atoms, cell=cell, **options)
     scale = torch.tensor(parameters.feature_scale)
     kernel = parameters.radial_kernel
     query = descriptor.values(positions[None])[0]

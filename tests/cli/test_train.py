@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
 import kraft
 from kraft.analysis.errors import evaluate
+from kraft.cli.training_options import ModelOptions
+from kraft.descriptors import FEATURE_FUNCTIONS
 
 FIXED = ["--kernel", "matern52", "--length-scale", "20", "--regularization", "1e-10"]
 
@@ -49,6 +52,24 @@ def test_units_flag_changes_what_is_shown_only(run, data_file, tmp_path):
         kraft.load(tmp_path / "a.safetensors").parameters.feature_coefficients,
         kraft.load(tmp_path / "b.safetensors").parameters.feature_coefficients,
     )
+
+
+def test_feature_functions(run, data_file, tmp_path, capsys):
+    chosen = ["train", data_file, "--n-train", 20, "--n-test", 20, *FIXED]
+    assert run(*chosen, "--feature-function", "log", "-o", "log.safetensors") == 0
+    assert "36 pairs of atoms, -ln r" in capsys.readouterr().out
+    assert kraft.load(tmp_path / "log.safetensors").parameters.feature_function == "log"
+    assert run("info", "log.safetensors", "--json", "info.json") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "features 36 pairs of atoms, -ln r" in shown and "length scale 20 " in shown
+    assert json.loads((tmp_path / "info.json").read_text())["n_features"] == 36
+    assert run(*chosen, "--feature-function", "log", "--model", "aff") == 1
+    assert "inverse distances of all pairs" in " ".join(capsys.readouterr().err.split())
+
+
+def test_every_feature_function_has_its_flag():
+    flag = get_type_hints(ModelOptions, include_extras=True)["feature_function"]
+    assert set(get_args(get_args(flag)[0])) == set(FEATURE_FUNCTIONS)
 
 
 def test_default_name_and_all_other_frames_as_test_set(run, data_file, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import kraft
 from kraft.data import Dataset, Provenance, Units
 from kraft.data.extxyz_format import write_extxyz
+from kraft.data.frame_contributions import FrameContributions
 from kraft.data.frame_uncertainty import FrameUncertainty
 
 
@@ -75,3 +76,31 @@ def test_standard_deviations_in_an_archive(tmp_path: Path) -> None:
         np.testing.assert_allclose(archive["E_std"], 0.25 / factor)
         assert archive["novelty"] == [1.5]
     np.testing.assert_allclose(kraft.read(tmp_path / "p.npz").forces, data.forces)
+
+
+def test_contributions_are_columns_beside_standard_deviations(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = Dataset(
+        np.array([8, 1, 1]), rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3)), np.ones(2)
+    )
+    std = FrameUncertainty(rng.random((2, 3, 3)), None, rng.random(2))
+    parts = FrameContributions(
+        rng.normal(size=(2, 3)), rng.random((2, 3)), -3.5, rng.normal(size=(2, 3, 3, 3))
+    )
+    units = Units("kcal/mol")
+    kraft.write(data, tmp_path / "p.xyz", units, std, parts)
+    for index, frame in enumerate(ase.io.read(tmp_path / "p.xyz", ":")):
+        got = frame.arrays["energy_contribution"] * units.energy_factor
+        np.testing.assert_allclose(got, parts.energies[index])
+        got = frame.arrays["force_contribution"] * units.force_factor
+        np.testing.assert_allclose(got, parts.strengths[index])
+        np.testing.assert_allclose(
+            frame.arrays["forces_std"] * units.force_factor, std.forces[index]
+        )
+        assert frame.info["energy_offset"] * units.energy_factor == pytest.approx(-3.5)
+    np.testing.assert_allclose(kraft.read(tmp_path / "p.xyz").forces, data.forces)
+    kraft.write(data, tmp_path / "p.npz", units, None, parts)
+    with np.load(tmp_path / "p.npz") as archive:
+        np.testing.assert_allclose(archive["E_atoms"] * units.energy_factor, parts.energies)
+        np.testing.assert_allclose(archive["F_atoms"] * units.force_factor, parts.forces)
+        assert archive["E_offset"] * units.energy_factor == pytest.approx(-3.5)

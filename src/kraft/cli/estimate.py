@@ -77,6 +77,7 @@ def estimate(
             request=model.request,
             permutations=symmetry.for_dataset(dataset),
             max_permutations=symmetry.max_permutations,
+            feature_function=model.feature_function,
             energy_weight=model.energy_weight,
             solver_options=options,
             device=compute.device,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from kraft.cli.boundary import EXIT_ERROR
+from kraft.cli.metric_flags import weight_facts
 from kraft.cli.model_files import is_model, load_model
 from kraft.cli.options import DataOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, write_json
@@ -16,6 +17,8 @@ from kraft.cli.progress import progress_bars
 from kraft.cli.results import model_figures
 from kraft.cli.summary import (
     counted,
+    features_of,
+    length_scale_of,
     number,
     print_facts,
     print_findings,
@@ -174,8 +177,9 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
         ("trained on", counted(parameters.n_train, "frame")),
         ("validated on", counted(len(record.valid_indices), "frame")),
         ("symmetries", counted(parameters.n_permutations, "permutation")),
+        *_feature_facts(force_field),
         ("kernel", parameters.radial_kernel.label),
-        ("length scale", f"{parameters.length_scale:.4g} /Å"),
+        ("length scale", _length_scale(force_field)),
         ("regularization", f"{parameters.regularization:.2g}"),
         ("chosen by", record.choice or "unknown"),
         ("solver", _solver(record)),
@@ -200,6 +204,21 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
         f"kraft test {file} DATA",
         f"kraft predict {file} GEOMETRIES -o predicted.xyz",
     )
+
+
+def _feature_facts(force_field: ForceField) -> list[tuple[str, str]]:
+    """Return which features a model has."""
+    parameters = force_field.parameters
+    if not isinstance(parameters, Parameters):
+        return []
+    return [("features", features_of(parameters)), *weight_facts(parameters)]
+
+
+def _length_scale(force_field: ForceField) -> str:
+    parameters = force_field.parameters
+    if isinstance(parameters, Parameters):
+        return length_scale_of(parameters)
+    return f"{parameters.length_scale:.4g} /Å"
 
 
 def _kind(force_field: ForceField) -> str:
@@ -303,7 +322,14 @@ def _kind_content(force_field: ForceField, units: Units) -> dict[str, Any]:
     parameters = force_field.parameters
     content: dict[str, Any] = {"conservative": force_field.conservative}
     if isinstance(parameters, Parameters):
-        return {**content, "energy_offset": parameters.energy_offset / units.energy_factor}
+        return {
+            **content,
+            "n_features": parameters.n_features,
+            "features": parameters.features,
+            "feature_weights": parameters.feature_weights,
+            "feature_function": parameters.feature_function,
+            "energy_offset": parameters.energy_offset / units.energy_factor,
+        }
     return {
         **content,
         "atom_sets": [atoms.tolist() for atoms in parameters.atom_sets],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from kraft.cli.analyze import analyze
 from kraft.cli.boundary import EXIT_USAGE, guarded
 from kraft.cli.calibrate import calibrate
 from kraft.cli.console import err, out
@@ -14,8 +15,11 @@ from kraft.cli.convert import convert
 from kraft.cli.demo import demo
 from kraft.cli.estimate import estimate
 from kraft.cli.info import info
+from kraft.cli.md import md
 from kraft.cli.outputs import written_files
+from kraft.cli.pimd import ipi_driver, pimd
 from kraft.cli.predict import predict
+from kraft.cli.reduce import reduce
 from kraft.cli.select import select
 from kraft.cli.study import study
 from kraft.cli.test import test
@@ -31,7 +35,23 @@ Start with `kraft demo`, then `kraft info DATA` and `kraft train DATA --n-train 
 """
 
 app = App(name="kraft", help=_HELP, version=__version__, help_format="plaintext")
-for _command in (demo, info, convert, train, test, predict, calibrate, select, estimate, study):
+for _command in (
+    demo,
+    info,
+    convert,
+    train,
+    test,
+    predict,
+    md,
+    pimd,
+    ipi_driver,
+    calibrate,
+    select,
+    analyze,
+    reduce,
+    estimate,
+    study,
+):
     app.command(_command)
 
 

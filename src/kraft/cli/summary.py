@@ -11,8 +11,28 @@ from rich.text import Text
 from kraft.analysis.errors import ErrorReport
 from kraft.cli.console import err, out
 from kraft.data.checks import Report
+from kraft.descriptors import feature_function
+from kraft.models.parameters import Parameters
 
 _STYLES = {"fatal": "bold red", "warning": "yellow", "note": "cyan"}
+
+
+def features_of(parameters: Parameters) -> str:
+    """Return in words which features a model has.
+
+    For example ``21 of 36 pairs of atoms, 1/r``.
+    """
+    formula = feature_function(parameters.feature_function).formula
+    some = "" if parameters.features is None else f"{parameters.n_features} of "
+    return f"{some}{counted(parameters.n_pairs, 'pair')} of atoms, {formula}"
+
+
+def length_scale_of(parameters: Parameters) -> str:
+    """Return the length scale of a model with its unit."""
+    unit = feature_function(parameters.feature_function).unit
+    if unit == "1/Å":
+        unit = "/Å"
+    return f"{parameters.length_scale:.4g} {unit}".rstrip()
 
 
 def print_facts(title: str, facts: Iterable[tuple[str, str]]) -> None:

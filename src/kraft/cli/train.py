@@ -16,6 +16,7 @@ from kraft.analysis.unseen import unseen_frames
 from kraft.cli.calibration_step import calibrated, check_calibration
 from kraft.cli.console import out
 from kraft.cli.interruption import resumable
+from kraft.cli.metric_flags import MetricFlags
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
 from kraft.cli.outputs import check_json, check_output, note_written, write_json
 from kraft.cli.precision import note_precision
@@ -97,6 +98,7 @@ def train(
     sets: SplitOptions,
     kind: KindOptions = KindOptions(),  # noqa: B008
     model: ModelOptions = ModelOptions(),  # noqa: B008
+    metric: MetricFlags = MetricFlags(),  # noqa: B008
     symmetry: SymmetryOptions = SymmetryOptions(),  # noqa: B008
     solving: SolverFlags = SolverFlags(),  # noqa: B008
     run: RunFlags = RunFlags(),  # noqa: B008
@@ -126,6 +128,7 @@ def train(
     compute.apply()
     _check_flags(model, solving, run, result)
     kind.check(model, solving, run)
+    metric.check(kind)
     check_calibration(calibrate, sets.n_valid)
     if not _is_to_be_done(target, overwrite, run):
         return
@@ -145,6 +148,7 @@ def train(
             symmetry.max_permutations,
             kind,
             model,
+            metric,
             solving,
             run,
             compute,

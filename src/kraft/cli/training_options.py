@@ -24,6 +24,7 @@ class TrainingKeywords(TypedDict):
     kernel: str
     length_scale: float | None
     regularization: float | None
+    feature_function: str
     energy_weight: float
 
 
@@ -61,13 +62,17 @@ class ModelOptions:
     length_scale: Annotated[
         float | None,
         Parameter(
-            help="In units of inverse distances, 1/Å (sgdml calls it sig). Chosen if not given."
+            help="In units of the features, 1/Å as a rule (sgdml's sig). Chosen if not given."
         ),
     ] = None
     regularization: Annotated[
         float | None,
         Parameter(help="Added to the diagonal (the papers use 1e-10). Chosen if not given."),
     ] = None
+    feature_function: Annotated[
+        Literal["inverse", "inverse-sqrt", "inverse-square", "inverse-cube", "log", "exponential"],
+        Parameter(help="What makes features of distances; inverse, 1/r, is the papers'."),
+    ] = "inverse"
     energy_weight: Annotated[
         float, Parameter(help="Learn from energies too, with this weight; 0: from forces only.")
     ] = 0.0
@@ -84,6 +89,7 @@ class ModelOptions:
             "kernel": request.kernel,
             "length_scale": request.length_scale,
             "regularization": request.regularization,
+            "feature_function": self.feature_function,
             "energy_weight": self.energy_weight,
         }
 
@@ -123,6 +129,11 @@ class KindOptions:
             return
         foreign = [*_given(replace(solving, max_memory=None)), *_given(run)]
         foreign += ["--energy-weight"] if model.energy_weight else []
+        if model.feature_function != ModelOptions.feature_function:
+            raise OptionError(
+                "--feature-function does not apply to --model aff: its features are the inverse "
+                "distances of all pairs of atoms. Leave it out."
+            )
         if foreign:
             raise OptionError(
                 f"{_listed(foreign)} {'does' if len(foreign) == 1 else 'do'} not apply to --model "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kraft.cli.atomized_summary import atomized_facts, atomized_figures, atomized_notices
+from kraft.cli.metric_flags import MetricFlags
 from kraft.cli.options import ComputeOptions
 from kraft.cli.progress import Display
 from kraft.cli.solve_display import SolveDisplay
@@ -32,6 +33,7 @@ class TrainingTask:
     max_permutations: int | None
     kind: KindOptions
     model: ModelOptions
+    metric: MetricFlags
     solving: SolverFlags
     run: RunFlags
     compute: ComputeOptions
@@ -70,6 +72,7 @@ def _sgdml(task: TrainingTask, progress: Display) -> Trained:
         parts.valid,
         permutations=task.permutations,
         max_permutations=task.max_permutations,
+        feature_weights=task.metric.feature_weights,
         solver_options=task.solving.options(task.time_left),
         checkpoint=state_path(task.target),
         checkpoint_interval=run.interval,

@@ -8,13 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from kraft.analysis.errors import ErrorReport
+from kraft.cli.metric_flags import metric_facts, metric_figures
 from kraft.cli.results import error_figures, model_figures
-from kraft.cli.summary import counted, duration, number, print_errors, print_facts
+from kraft.cli.summary import (
+    counted,
+    duration,
+    features_of,
+    length_scale_of,
+    number,
+    print_errors,
+    print_facts,
+)
 from kraft.cli.uncertainty_display import calibration_facts, calibration_figures
 from kraft.core.memory import format_bytes
 from kraft.data import Split, Units
 from kraft.data.checks import Report
 from kraft.models import ForceField, TrainingResult
+from kraft.models.parameters import Parameters
 
 
 def print_summary(
@@ -50,12 +60,17 @@ def sgdml_facts(
     choice, times = training.choice, training.timings
     valid = 0 if parts.valid is None else len(parts.valid)
     nothing = "nothing" if choice.criterion == "given" else "left-out training frames"
+    parameters = force_field.parameters
+    if not isinstance(parameters, Parameters):
+        raise AssertionError("not an sGDML model")
     return [
         ("validated on", counted(valid, "frame") if valid else nothing),
         ("symmetries", counted(len(training.permutations), "permutation")),
-        ("kernel", force_field.parameters.radial_kernel.label),
-        ("length scale", f"{choice.length_scale:.4g} /Å"),
+        ("features", features_of(parameters)),
+        ("kernel", parameters.radial_kernel.label),
+        ("length scale", length_scale_of(parameters)),
         ("regularization", f"{choice.regularization:.2g}"),
+        *metric_facts(training.metric),
         ("chosen by", choice.reason),
         *_solver(training),
         ("time", f"{duration(times.total)} ({_stages(training)})"),
@@ -129,6 +144,7 @@ def sgdml_figures(training: TrainingResult, parts: Split) -> Mapping[str, Any]:
         "choice": training.choice.reason,
         "n_trials": len(training.choice.trials),
         "at_edge": training.choice.at_edge,
+        "metric": metric_figures(training.metric),
         **solver_figures(training),
         "timings": dataclasses.asdict(training.timings),
         "notices": [*parts.notices, *training.notices],

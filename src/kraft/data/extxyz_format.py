@@ -13,7 +13,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from kraft.core.files import atomic_path
+from kraft.core.typing import FloatArray
 from kraft.data.dataset import Dataset
+from kraft.data.frame_contributions import FrameContributions
 from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.units import Units
 
@@ -25,6 +27,7 @@ def write_extxyz(
     path: str | os.PathLike[str],
     units: Units | None = None,
     uncertainty: FrameUncertainty | None = None,
+    contributions: FrameContributions | None = None,
 ) -> None:
     """Write ``dataset`` as extended XYZ with ``energy``, ``forces`` and the units of both.
 
@@ -39,6 +42,9 @@ def write_extxyz(
     uncertainty
         Standard deviations to write as a column ``forces_std`` and as ``energy_std`` and
         ``novelty`` in the comment line.
+    contributions
+        Contributions of atoms to write as columns ``energy_contribution`` and
+        ``force_contribution``, and ``energy_offset`` in the comment line.
 
     Raises
     ------
@@ -47,21 +53,14 @@ def write_extxyz(
     """
     units = units or Units()
     symbols = [chemical_symbols[number] for number in dataset.atomic_numbers]
-    positions = dataset.positions / units.length_factor
-    forces = dataset.forces / units.force_factor
-    energies = None if dataset.energies is None else dataset.energies / units.energy_factor
-    columns = [positions, forces]
-    if uncertainty is not None:
-        columns.append(uncertainty.forces / units.force_factor)
+    columns = _columns(dataset, units, uncertainty, contributions)
+    properties = ":".join(f"{name}:R:{column.shape[2]}" for name, column in columns.items())
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         for index in range(len(dataset)):
-            scalars = {} if energies is None else {"energy": float(energies[index])}
-            if uncertainty is not None:
-                if uncertainty.energies is not None:
-                    scalars["energy_std"] = float(uncertainty.energies[index] / units.energy_factor)
-                scalars["novelty"] = float(uncertainty.novelty[index])
-            rows = np.concatenate([column[index] for column in columns], axis=1).tolist()
-            lines = [str(dataset.n_atoms), _comment(dataset, units, scalars, first=index == 0)]
+            scalars = _scalars(index, dataset, units, uncertainty, contributions)
+            rows = np.concatenate([column[index] for column in columns.values()], axis=1).tolist()
+            comment = _comment(dataset, units, properties, scalars, first=index == 0)
+            lines = [str(dataset.n_atoms), comment]
             lines += [
                 f"{symbol} {' '.join(map(repr, row))}"
                 for symbol, row in zip(symbols, rows, strict=True)
@@ -69,14 +68,55 @@ def write_extxyz(
             handle.write("\n".join(lines) + "\n")
 
 
-def _comment(dataset: Dataset, units: Units, scalars: Mapping[str, float], *, first: bool) -> str:
+def _columns(
+    dataset: Dataset,
+    units: Units,
+    uncertainty: FrameUncertainty | None,
+    contributions: FrameContributions | None,
+) -> dict[str, FloatArray]:
+    """Return what stands in the columns, ``(B, N, C)`` each, by name and in order."""
+    columns = {
+        "pos": dataset.positions / units.length_factor,
+        "forces": dataset.forces / units.force_factor,
+    }
+    if uncertainty is not None:
+        columns["forces_std"] = uncertainty.forces / units.force_factor
+    if contributions is not None:
+        energies, strengths = contributions.energies, contributions.strengths
+        columns["energy_contribution"] = energies[:, :, None] / units.energy_factor
+        columns["force_contribution"] = strengths[:, :, None] / units.force_factor
+    return columns
+
+
+def _scalars(
+    index: int,
+    dataset: Dataset,
+    units: Units,
+    uncertainty: FrameUncertainty | None,
+    contributions: FrameContributions | None,
+) -> dict[str, float]:
+    """Return the numbers in the comment line of a frame."""
+    scalars = {}
+    if dataset.energies is not None:
+        scalars["energy"] = float(dataset.energies[index] / units.energy_factor)
+    if uncertainty is not None:
+        if uncertainty.energies is not None:
+            scalars["energy_std"] = float(uncertainty.energies[index] / units.energy_factor)
+        scalars["novelty"] = float(uncertainty.novelty[index])
+    if contributions is not None:
+        scalars["energy_offset"] = contributions.energy_offset / units.energy_factor
+    return scalars
+
+
+def _comment(
+    dataset: Dataset, units: Units, properties: str, scalars: Mapping[str, float], *, first: bool
+) -> str:
     """Return the second line of a frame; name and theory stand in the first frame only."""
     parts = []
     if dataset.cell is not None:
         vectors = (dataset.cell / units.length_factor).reshape(-1).tolist()
         parts.append(f'Lattice="{" ".join(map(repr, vectors))}"')
-    std = ":forces_std:R:3" if "novelty" in scalars else ""
-    parts.append(f"Properties=species:S:1:pos:R:3:forces:R:3{std}")
+    parts.append(f"Properties=species:S:1:{properties}")
     parts += [f"{name}={value!r}" for name, value in scalars.items()]
     length = _ASCII_LENGTH.get(units.length, units.length)
     parts.append(f"energy_unit={units.energy} length_unit={length}")

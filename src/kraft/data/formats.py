@@ -9,6 +9,7 @@ from kraft.core.errors import DataError
 from kraft.data.ase_format import read_ase
 from kraft.data.dataset import Dataset
 from kraft.data.extxyz_format import write_extxyz
+from kraft.data.frame_contributions import FrameContributions
 from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.sgdml_format import read_sgdml, write_sgdml
 from kraft.data.units import Units
@@ -77,6 +78,7 @@ def write(
     path: str | os.PathLike[str],
     units: Units | None = None,
     uncertainty: FrameUncertainty | None = None,
+    contributions: FrameContributions | None = None,
 ) -> None:
     """Write a dataset: ``.npz`` in the sGDML layout, ``.xyz`` or ``.extxyz`` as extended XYZ.
 
@@ -93,6 +95,10 @@ def write(
         Standard deviations of predicted frames, to be written beside them: ``forces_std``,
         ``energy_std`` and ``novelty`` in extended XYZ, ``F_std``, ``E_std`` and ``novelty`` in
         ``.npz``.
+    contributions
+        Contributions of atoms to predicted frames, to be written beside them:
+        ``energy_contribution`` and ``force_contribution`` in extended XYZ, ``E_atoms`` and
+        ``F_atoms`` in ``.npz``.
 
     Raises
     ------
@@ -105,9 +111,9 @@ def write(
     if len(dataset) == 0:
         raise DataError("The dataset has no frames. Expected at least one to write.")
     if path.suffix == _SGDML_SUFFIX:
-        write_sgdml(dataset, path, units, uncertainty)
+        write_sgdml(dataset, path, units, uncertainty, contributions)
     elif path.suffix in _EXTXYZ_SUFFIXES:
-        write_extxyz(dataset, path, units, uncertainty)
+        write_extxyz(dataset, path, units, uncertainty, contributions)
     else:
         known = ", ".join((_SGDML_SUFFIX, *_EXTXYZ_SUFFIXES))
         raise DataError(f"Cannot write {path.name}: give it one of the suffixes {known}.")

@@ -18,6 +18,7 @@ from kraft.core.errors import DataError, UnitError
 from kraft.core.typing import AnyArray
 from kraft.data.archive import archive_keys, read_archive, text_entry, write_archive
 from kraft.data.dataset import Dataset, Provenance
+from kraft.data.frame_contributions import FrameContributions
 from kraft.data.frame_uncertainty import FrameUncertainty
 from kraft.data.units import Units
 from kraft.data.validity import require_usable
@@ -108,6 +109,7 @@ def write_sgdml(
     path: str | os.PathLike[str],
     units: Units | None = None,
     uncertainty: FrameUncertainty | None = None,
+    contributions: FrameContributions | None = None,
 ) -> None:
     """Write ``dataset`` as an sGDML ``.npz`` dataset that sgdml 1.0.3 takes.
 
@@ -121,6 +123,8 @@ def write_sgdml(
         Units in the file; the dataset's own display units by default.
     uncertainty
         Standard deviations to write as ``F_std`` and ``E_std``, and ``novelty``.
+    contributions
+        Contributions of atoms to write as ``E_atoms`` and ``F_atoms``, with ``E_offset``.
 
     Raises
     ------
@@ -154,6 +158,11 @@ def write_sgdml(
         if uncertainty.energies is not None:
             arrays["E_std"] = uncertainty.energies / units.energy_factor
         arrays["novelty"] = uncertainty.novelty
+    if contributions is not None:
+        arrays["E_atoms"] = contributions.energies / units.energy_factor
+        arrays["E_offset"] = np.array(contributions.energy_offset / units.energy_factor)
+        if contributions.forces is not None:
+            arrays["F_atoms"] = contributions.forces / units.force_factor
     write_archive(path, arrays)
 
 

@@ -1,0 +1,1 @@
+"""The donor-bridge-acceptor molecule of ``contributions.py``: built, sampled, labelled, drawn."""
