@@ -42,10 +42,11 @@ def _stilbene(row: Figures, folder: Path) -> list[str]:
         "modes of the minimum at 300 K (classical; modes below 50 /cm with the amplitude of "
         "50 /cm), then one of four single bonds, drawn at random, turned by any angle. "
         f"{row['n_train']} frames to train on, {row['n_permutations']} symmetries, errors on "
-        f"{row['n_test']} other frames: energies {number(errors['energy_mae'])} kcal/mol (they "
-        f"spread over {number(errors['energy_spread'])}), forces {number(errors['force_mae'])} "
-        f"kcal/mol/Å ({number(errors['force_spread'])}). Kernel {row['kernel']}, length scale "
-        f"{row['length_scale']:.3g} /Å, regularization {row['regularization']:.1g}.",
+        f"{row['n_test']} other frames: energies {number(errors['energy_mae'])} kcal/mol (of a "
+        f"standard deviation of {number(errors['energy_spread'])}), forces "
+        f"{number(errors['force_mae'])} kcal/mol/Å ({number(errors['force_spread'])}). "
+        f"Kernel {row['kernel']}, length scale {row['length_scale']:.3g} /Å, "
+        f"regularization {row['regularization']:.1g}.",
         "",
         "Rotations are rigid, all other distances and angles as in the minimum; for comparison a "
         "change that ought to be local, a C-H bond of a methyl group stretched by 0.1 Å.",
@@ -111,10 +112,10 @@ def _what_it_says(row: Figures) -> list[str]:
         "motions that hardly change a distance, and atoms that move together cancel each other. "
         f"Halving the feature coefficients (*by pairs*) leaves {number(mild, 2)} kcal/mol, spread "
         f"over {turned:.0f} atoms for a turn, but over {stretched:.0f} for the stretched C-H bond, "
-        "too: such a spread belongs to the expansion, and says little about the chemistry. Figure "
-        "5 of paper 000 shows no control of this kind. The parts along the path are of the size "
-        "of the change and tell the local change from the wider one; by them the model reads a "
-        "turn from the pairs of atoms on both sides of the turned bond, hardly from the far ends.",
+        "too: such a spread belongs to the expansion, and says little about the chemistry. The "
+        "parts along the path are of the size of the change and tell the local change from the "
+        "wider one; by them the model reads a turn from the pairs of atoms on both sides of the "
+        "turned bond, hardly from the far ends.",
         "",
     ]
 
@@ -163,9 +164,10 @@ def _cumulene(row: Figures, folder: Path) -> list[str]:
         "",
         f"{row['label']}, {row['theory']}: a rigid torsion of the two CH2 groups at the ends of a "
         f"chain 10 Å long. {row['n_train']} frames to train on, {row['n_test']} to test on, whose "
-        f"energies spread over {number(errors['energy_spread'])} kcal/mol. No distance below "
-        f"{row['reach']:.0f} Å changes, so a model of those alone (*local*) has the same features "
-        "everywhere. The four distances that change, between hydrogen atoms of opposite ends, are "
+        f"energies have a standard deviation of {number(errors['energy_spread'])} kcal/mol. No "
+        f"distance below {row['reach']:.0f} Å changes, so a model of those alone (*local*) "
+        "has the same features everywhere. The four distances that change, between hydrogen "
+        "atoms of opposite ends, are "
         f"11 Å and change by 0.1 Å; the global model, whose metric weighs them {row['weight']:.0f} "
         "times as much as the others, learns the torsion from them. (With equal weights the system "
         "is too ill-conditioned for an accurate model: all frames look alike.) Where the reference "
