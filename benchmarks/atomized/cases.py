@@ -107,7 +107,7 @@ def _recovered(molecule: str) -> Case:
         molecule,
         f"data/md17_{molecule}_recovered.npz",
         800,
-        98,  # there are two copies among the thousand frames
+        90,  # there are a few copies among the thousand frames
         100,
         forces_only=True,
     )
