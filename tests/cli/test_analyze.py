@@ -114,6 +114,25 @@ def test_dihedrals_of_replicas_and_beads(run, few_frames, tmp_path, capsys) -> N
     capsys.readouterr()
 
 
+def test_beads_taken_for_replicas_are_noticed(run, few_frames, tmp_path, capsys) -> None:
+    names = ["simulation.pos_0.xyz", "simulation.pos_1.xyz"]
+    for name in names:
+        write(tmp_path / name, few_frames.atomic_numbers, few_frames.positions[:40])
+    assert run("analyze", "gyration", *names) == 0
+    assert "--files beads" in capsys.readouterr().err
+    assert run("analyze", "gyration", *names, "--files", "beads") == 0
+    assert "--files beads" not in capsys.readouterr().err
+
+
+def test_a_share_without_transitions_has_no_error(run, few_frames, tmp_path, capsys) -> None:
+    still = np.repeat(few_frames.positions[:1], 50, axis=0)
+    write(tmp_path / "still.xyz", few_frames.atomic_numbers, still)
+    dihedral = ["--dihedral", *map(str, hydroxyl(few_frames))]
+    assert run("analyze", "dihedrals", "still.xyz", *dihedral) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "100.0 % (no transition was seen: error not known)" in shown
+
+
 def hydroxyl(dataset: Dataset) -> tuple[int, ...]:
     """H-O-C-C of ethanol."""
     from kraft.analysis.trajectories import BondGraph

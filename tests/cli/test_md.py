@@ -57,6 +57,23 @@ def test_other_dynamics(run, model_file, start_file, tmp_path, dynamics):
     assert len(ase.io.read(tmp_path / "run.xyz", ":")) == 3
 
 
+def test_a_start_in_another_unit_is_told_at_once(run, model_file, start_file, tmp_path, capsys):
+    atoms = ase.io.read(start_file)
+    atoms.positions /= 0.529177  # a file in bohr
+    ase.io.write(tmp_path / "bohr.xyz", atoms)
+    assert run("md", model_file, "bohr.xyz", "--steps", 20, "-o", "run.xyz") == 0
+    shown = capsys.readouterr()
+    assert "1 of 1 start" in shown.err and "--length-unit" in shown.err
+    assert "nothing was recorded" in shown.out and "nan" not in shown.out
+    assert "--resume" not in shown.out and "kraft analyze" not in shown.out
+    arguments = ["md", model_file, "bohr.xyz", "--length-unit", "bohr", "--ensemble", "nve"]
+    arguments += ["--steps", 20, "--on-extrapolation", "warn", "-o", "other.xyz"]
+    assert run(*arguments) == 0
+    shown = capsys.readouterr()
+    assert "--length-unit" not in shown.err
+    assert "thermostat" not in shown.out and "kraft analyze" in shown.out
+
+
 def test_nothing_is_lost_without_being_asked(run, model_file, start_file, tmp_path, capsys):
     arguments = ["md", model_file, start_file, *STEADY, "-o", "run.xyz"]
     assert run(*arguments, "--steps", 20) == 0

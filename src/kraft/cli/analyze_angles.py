@@ -236,7 +236,10 @@ def _occupation_rows(occupied: Occupations) -> list[tuple[str, str]]:
     rows = []
     for center, share in zip(occupied.basins.centers, occupied.shares, strict=True):
         place = ", ".join(f"{angle:.0f}°" for angle in center)
-        rows.append((f"near {place}", with_error(share, "%", 0.01)))
+        text = with_error(share, "%", 0.01)
+        if occupied.n_transitions == 0:
+            text = f"{100 * share.mean:.1f} % (no transition was seen: error not known)"
+        rows.append((f"near {place}", text))
     rows.append(("transitions", str(occupied.n_transitions)))
     return rows
 

@@ -203,6 +203,7 @@ def _describe_model(file: Path, force_field: ForceField, units: Units) -> None:
     print_next(
         f"kraft test {file} DATA",
         f"kraft predict {file} GEOMETRIES -o predicted.xyz",
+        f"kraft md {file} START --steps 20000 -o run.xyz",
     )
 
 

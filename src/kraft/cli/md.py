@@ -19,7 +19,15 @@ from kraft.cli.outputs import check_json, check_output, note_written, write_json
 from kraft.cli.progress import Display, progress_bars
 from kraft.cli.results import model_figures
 from kraft.cli.solver_flags import parse_time
-from kraft.cli.summary import counted, duration, number, print_facts, print_notices, print_warning
+from kraft.cli.summary import (
+    counted,
+    duration,
+    number,
+    print_facts,
+    print_next,
+    print_notices,
+    print_warning,
+)
 from kraft.core.errors import OptionError
 from kraft.core.progress import Progress
 from kraft.data.geometry_format import Geometries, read_geometries
@@ -212,6 +220,7 @@ def md(
     frames = read_geometries(start, length_unit=length_unit)
     check_match(force_field, frames, start, any_order=any_order)
     _print_notes(force_field, frames, start, integrator, dynamics.replicas)
+    _print_far_starts(force_field, frames, start, dynamics.replicas, watching)
     switch = StopSwitch()
     with progress_bars() as progress, resumable(files.restart), switch.listening():
         done = run_md(
@@ -287,6 +296,22 @@ def _print_notes(
         )
 
 
+def _print_far_starts(
+    force_field: ForceField, frames: Geometries, start: Path, n: int, watching: Watching
+) -> None:
+    """Warn of starts that the model does not know, in a wrong unit for example."""
+    if watching.action == "ignore" or watching.max_novelty is None or n < 1:
+        return
+    novelty = force_field.novelty(frames.positions[:n])
+    far = int((novelty > watching.max_novelty).sum())
+    if far:
+        print_warning(
+            f"{far} of {counted(len(novelty), 'start')} in {start.name} is unlike all training "
+            f"geometries: novelty up to {novelty.max():.2f}, beyond {watching.max_novelty:g}. If "
+            "positions are not in Å, give their --length-unit."
+        )
+
+
 def _print_event(event: Event) -> None:
     stopped = " Stopped; the last sound geometry is kept." if event.stopped else ""
     print_warning(
@@ -310,8 +335,8 @@ def _summarize(
     rows = [
         ("dynamics", dynamics.description()),
         ("simulated", f"{number(simulated)} ps ({done.n_steps} steps) of each"),
-        ("temperature", f"{number(temperature)} K on average"),
-        ("drift", _drift_text(drift)),
+        ("temperature", _temperature_text(temperature)),
+        ("drift", _drift_text(drift, dynamics.ensemble)),
         ("alarms", _alarm_text(done)),
     ]
     if done.replica_steps:
@@ -322,13 +347,24 @@ def _summarize(
     print_facts(f"{counted(done.n_replicas, 'replica')} of {model.name}", rows)
     write_json(json, _figures(done, force_field, drift, temperature))
     names = ", ".join(path.name for path in written if path != done.files.restart)
-    out.print(f"\nWrote {names}; --resume with more --steps goes on.", soft_wrap=True)
+    all_stopped = done.n_stopped == done.n_replicas
+    further = "" if all_stopped else "; --resume with more --steps goes on"
+    out.print(f"\nWrote {names}{further}.", soft_wrap=True)
+    if not all_stopped:
+        print_next("kraft analyze " + " ".join(str(path) for path in done.files.trajectories))
 
 
-def _drift_text(drift: float) -> str:
+def _temperature_text(temperature: float) -> str:
+    if math.isnan(temperature):
+        return "not known: nothing was recorded after the start"
+    return f"{number(temperature)} K on average"
+
+
+def _drift_text(drift: float, ensemble: str) -> str:
     if math.isnan(drift):
         return "not known"
-    return f"{number(1e3 * drift)} meV per atom and ps, of the energy less the thermostat's heat"
+    energy = "total energy" if ensemble == "nve" else "energy less the thermostat's heat"
+    return f"{number(1e3 * drift)} meV per atom and ps, of the {energy}"
 
 
 def _alarm_text(done: MdRun) -> str:

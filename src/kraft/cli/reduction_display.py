@@ -14,9 +14,17 @@ from kraft.analysis.importance import FeatureImportance
 from kraft.analysis.reduction import ReducedModel
 from kraft.cli.console import out
 from kraft.cli.results import error_figures, model_figures
-from kraft.cli.summary import counted, duration, number, print_errors, print_facts
+from kraft.cli.summary import (
+    counted,
+    duration,
+    length_scale_of,
+    number,
+    print_errors,
+    print_facts,
+)
 from kraft.data import Units
 from kraft.models import ForceField
+from kraft.models.parameters import Parameters
 from kraft.reports.reduction_figures import CurvePoint
 
 
@@ -68,7 +76,12 @@ def print_reduction(done: Reduction, units: Units, title: str) -> None:
         ),
         ("trained on", counted(parameters.n_train, "frame")),
         ("kernel", parameters.radial_kernel.label),
-        ("length scale", f"{parameters.length_scale:.4g}"),
+        (
+            "length scale",
+            length_scale_of(parameters)
+            if isinstance(parameters, Parameters)
+            else f"{parameters.length_scale:.4g} /Å",
+        ),
         ("regularization", f"{parameters.regularization:.2g}"),
         (
             "prediction",
@@ -88,17 +101,9 @@ def print_reduction(done: Reduction, units: Units, title: str) -> None:
 def print_curve(done: Reduction, units: Units) -> None:
     """Print a row for each size."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    headings = (
-        "kept",
-        "features",
-        "valid",
-        "forces",
-        "energy",
-        "prediction",
-        "iteration",
-        "training",
-    )
-    for heading in headings:
+    iterated = any(point.iteration_seconds is not None for point in done.points)
+    headings = ["kept", "features", "valid", "forces", "energy", "predict"]
+    for heading in (*headings, *(["iterate"] if iterated else []), "train"):
         table.add_column(heading, justify="right")
     table.add_column("")
     for point in done.points:
@@ -111,7 +116,7 @@ def print_curve(done: Reduction, units: Units) -> None:
             "" if test is None else number(test.force_mae),
             "" if test is None or test.energy_mae is None else number(test.energy_mae),
             duration(point.prediction_seconds),
-            "" if iteration is None else duration(iteration),
+            *([] if not iterated else ["" if iteration is None else duration(iteration)]),
             duration(point.training_seconds),
             "taken" if point is done.chosen and len(done.points) > 1 else "",
         )

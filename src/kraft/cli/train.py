@@ -267,4 +267,5 @@ def _next_steps(
         steps.insert(0, f"kraft test {target} {data}    # or other data of this molecule")
     if force_field.calibration is not None:
         steps.insert(1, f"kraft test {target} {data} --uncertainty --plot intervals.png")
-    return [*steps, f'Python: atoms.calc = kraft.KraftCalculator("{target}")    # MD with ASE']
+    steps.append(f"kraft md {target} START --steps 20000 -o run.xyz")
+    return [*steps, f'Python: atoms.calc = kraft.KraftCalculator("{target}")    # with ASE']

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from kraft.data import Units
 READING_GROUP = Group("Reading trajectories", sort_key=50)
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 _BEAD_CHUNK = 200
+
+_BEAD_FILE = re.compile(r"\.pos_\d+\.xyz$")
 
 Files = Literal["replicas", "beads", "centroid"]
 
@@ -142,6 +145,12 @@ class Simulations:
     def __init__(self, files: Sequence[TrajectoryFile], meaning: Files) -> None:
         self.files, self.meaning = list(files), meaning
         self._own: list[str] = []
+        beads = sum(_BEAD_FILE.search(file.path.name) is not None for file in self.files)
+        if meaning == "replicas" and beads > 1:
+            self._own.append(
+                "The files are named like the beads of an i-PI simulation, but are taken as "
+                "independent replicas: errors come out too small. Give --files beads or centroid."
+            )
 
     @property
     def independent(self) -> bool:
