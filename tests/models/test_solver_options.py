@@ -120,7 +120,8 @@ def test_stopping_by_the_validation_error(parts, dense):
     _, result = kraft.train(parts.train, parts.valid, solver_options=options, **PAPERS)
     assert result.outcome.status == "validation" and result.outcome.converged
     assert result.outcome.relative_residual > 1e-10
-    assert result.valid_force_mae == pytest.approx(dense[1].valid_force_mae, rel=0.02)
+    # it ends on a plateau; which one depends on when errors were measured, so on other work
+    assert result.valid_force_mae == pytest.approx(dense[1].valid_force_mae, rel=0.05)
     with pytest.raises(OptionError, match="--n-valid"):
         kraft.train(parts.train, solver_options=options, **PAPERS)
 

@@ -103,7 +103,9 @@ def interaction_map(
     for start in range(0, len(frames), _FRAMES_AT_ONCE):
         progress("interactions", start, len(frames))
         some = slice(start, start + _FRAMES_AT_ONCE)
-        contributions[some] = atom_contributions(force_field, frames[some]).force_norms
+        contributions[some] = atom_contributions(
+            force_field, frames[some], partition="coefficients"
+        ).force_norms
     progress("interactions", len(frames), len(frames))
     first, second = pair_indices(n_atoms)
     distances = np.zeros((len(frames), n_atoms, n_atoms))
