@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -125,3 +128,15 @@ _KINDS: Mapping[type, Kind] = {Parameters: SGDML, AtomizedParameters: AFF}
 def kind_of(parameters: AnyParameters) -> Kind:
     """Return the kind of a model from what it consists of."""
     return _KINDS[type(parameters)]
+
+
+def fingerprint(parameters: AnyParameters) -> str:
+    """Return a fingerprint of what decides the predictions of a model."""
+    digest = hashlib.sha256()
+    for field in dataclasses.fields(parameters):
+        value = getattr(parameters, field.name)
+        if isinstance(value, np.ndarray):
+            digest.update(field.name.encode() + np.ascontiguousarray(value).tobytes())
+        elif isinstance(value, (str, float)):
+            digest.update(f"{field.name}={value!r}".encode())
+    return digest.hexdigest()[:16]

@@ -7,7 +7,6 @@ then resumed leaves the same files as one that was not (on one machine with one 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import time
@@ -16,12 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from kraft.core.errors import OptionError, UnfinishedError
 from kraft.core.progress import Progress, silent
 from kraft.models import ForceField
+from kraft.models.kinds import fingerprint
 from kraft.simulation.guards import Alarm, Guard, alarms
 from kraft.simulation.integrators import Integrator, VelocityVerlet
 from kraft.simulation.nve import NONCONSERVATIVE
@@ -172,7 +171,7 @@ def run_md(
         warnings.warn(NONCONSERVATIVE, stacklevel=2)
     positions = start_geometries(force_field, starts, n_replicas)
     identity = {
-        "model": _digest(force_field),
+        "model": fingerprint(force_field.parameters),
         "start geometries": hashlib.sha256(positions.tobytes()).hexdigest()[:16],
         "precision": force_field.dtype,
         "dynamics": repr(integrator),
@@ -327,18 +326,6 @@ class _Run:
             "on with the same command and --resume.",
             reason,
         )
-
-
-def _digest(force_field: ForceField) -> str:
-    """Return a fingerprint of what decides the predictions of a model."""
-    digest = hashlib.sha256()
-    for field in dataclasses.fields(force_field.parameters):
-        value = getattr(force_field.parameters, field.name)
-        if isinstance(value, np.ndarray):
-            digest.update(field.name.encode() + np.ascontiguousarray(value).tobytes())
-        elif isinstance(value, (str, float)):
-            digest.update(f"{field.name}={value!r}".encode())
-    return digest.hexdigest()[:16]
 
 
 def _require_count(name: str, number: int) -> None:

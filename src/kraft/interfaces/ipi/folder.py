@@ -33,6 +33,7 @@ from kraft.interfaces.ipi.input_file import (
 )
 from kraft.interfaces.ipi.states import RESTART, RESUME
 from kraft.models import ForceField
+from kraft.models.kinds import fingerprint
 
 RECORD, LOG, LOCK, STOP = "kraft.json", "i-pi.log", ".lock", "EXIT"
 
@@ -148,7 +149,7 @@ def identity(
     """Return what must be the same to go on with a simulation, of JSON's types."""
     options = {f"option {name}": value for name, value in dataclasses.asdict(run).items()}
     return {
-        "model": _digest(force_field),
+        "model": fingerprint(force_field.parameters),
         "start geometry": hashlib.sha256(start.encode()).hexdigest()[:16],
         "precision": force_field.dtype,
         "option uncertainty": driver.uncertainty,
@@ -166,18 +167,6 @@ def check_identity(folder: Path, wanted: Mapping[str, Any]) -> None:
                 f"{saved.get(name)} as in the simulation begun, got {wanted.get(name)}. Give the "
                 "same as before, or start anew without --resume (and with --overwrite)."
             )
-
-
-def _digest(force_field: ForceField) -> str:
-    """Return a fingerprint of the arrays of a model."""
-    digest = hashlib.sha256()
-    for field in dataclasses.fields(force_field.parameters):
-        value = getattr(force_field.parameters, field.name)
-        if isinstance(value, np.ndarray):
-            digest.update(field.name.encode() + np.ascontiguousarray(value).tobytes())
-        elif isinstance(value, (str, float)):
-            digest.update(f"{field.name}={value!r}".encode())
-    return digest.hexdigest()[:16]
 
 
 def clear(folder: Path, *, overwrite: bool, look_only: bool = False) -> None:
