@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from kraft.core.progress import Progress
+from kraft.core.progress import Progress, silent
 from kraft.core.typing import IntArray
 from kraft.linalg.arrays import Array
 from kraft.linalg.panels import LowerPanels
@@ -90,3 +90,15 @@ class SymmetricOperator(Protocol):
     def to_dense(self) -> Tensor:
         """Return the full matrix, for small systems."""
         ...
+
+
+def assembled_panels(operator: SymmetricOperator, progress: Progress = silent) -> LowerPanels:
+    """Return the lower triangle of ``A``."""
+    panels = LowerPanels(
+        operator.size,
+        block_size=operator.block_size,
+        dtype=operator.dtype,
+        device=operator.device,
+    )
+    operator.assemble(panels, progress)
+    return panels

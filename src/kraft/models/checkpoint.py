@@ -20,6 +20,7 @@ from safetensors.numpy import save
 
 from kraft.core.errors import KraftError, ModelFileError, OptionError
 from kraft.core.files import atomic_path
+from kraft.core.resuming import require_same_identity
 from kraft.core.typing import AnyArray, FloatArray, IntArray
 from kraft.models.selection import Choice, Trial
 from kraft.models.solver_choice import SolverPlan
@@ -63,14 +64,9 @@ class TrainingState:
 
     def check_identity(self, identity: Mapping[str, Any], path: Path) -> None:
         """Raise OptionError, naming the difference, unless ``identity`` is that of this state."""
-        for name in {**self.identity, **identity}:
-            saved, got = self.identity.get(name), identity.get(name)
-            if saved != got:
-                raise OptionError(
-                    f"{path} cannot be resumed, because the {name} differs: expected "
-                    f"{saved} as in the unfinished training, got {got}. Give the same data and "
-                    "options as before, or start anew without --resume (and with --overwrite)."
-                )
+        require_same_identity(
+            self.identity, identity, path, begun="unfinished training", same="data and options"
+        )
 
 
 def state_path(model: str | os.PathLike[str]) -> Path:

@@ -17,6 +17,7 @@ from kraft.descriptors.feature_functions import INVERSE
 from kraft.kernels import KernelOperator, radial_kernel
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
+from kraft.linalg.operators import assembled_panels
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
 from kraft.models.validation_error import ValidationError
@@ -151,13 +152,7 @@ class Objective:
             operator, scale, center = self._arrays.operator(
                 self._kernel, length_scale, self._indices
             )
-            matrix = LowerPanels(
-                operator.size,
-                block_size=operator.block_size,
-                dtype=operator.dtype,
-                device=operator.device,
-            )
-            operator.assemble(matrix)
+            matrix = assembled_panels(operator)
             self._systems[length_scale] = _System(
                 operator,
                 scale,

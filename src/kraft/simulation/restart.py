@@ -17,8 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from kraft.core.errors import ModelFileError, OptionError
+from kraft.core.errors import ModelFileError
 from kraft.core.files import atomic_path
+from kraft.core.resuming import require_same_identity
 from kraft.simulation.guards import Reason
 from kraft.simulation.motion import Motion
 from kraft.simulation.replicas import State
@@ -79,14 +80,9 @@ class Restart:
 
     def check_identity(self, identity: Mapping[str, Any], path: Path) -> None:
         """Raise OptionError, naming the difference, unless ``identity`` is that of this state."""
-        for name in {**self.identity, **identity}:
-            saved, got = self.identity.get(name), identity.get(name)
-            if saved != got:
-                raise OptionError(
-                    f"{path} cannot be resumed, because the {name} differs: expected {saved} as in "
-                    f"the simulation begun, got {got}. Give the same model, start and options as "
-                    "before, or start anew without --resume (and with --overwrite)."
-                )
+        require_same_identity(
+            self.identity, identity, path, begun="simulation begun", same="model, start and options"
+        )
 
 
 def write_restart(restart: Restart, path: Path) -> None:

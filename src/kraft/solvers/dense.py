@@ -11,9 +11,8 @@ from torch import Tensor
 from kraft.core.errors import MemoryLimitError, SolverError
 from kraft.core.memory import available_memory, format_bytes
 from kraft.core.progress import Progress, silent
-from kraft.linalg.operators import SymmetricOperator
+from kraft.linalg.operators import SymmetricOperator, assembled_panels
 from kraft.linalg.panels import (
-    LowerPanels,
     NotPositiveDefiniteError,
     PanelCholesky,
     panel_entries,
@@ -72,13 +71,7 @@ class DenseCholesky:
         jitter = 0.0
         for relative in JITTER_STEPS:
             started = time.perf_counter()
-            panels = LowerPanels(
-                operator.size,
-                block_size=operator.block_size,
-                dtype=operator.dtype,
-                device=operator.device,
-            )
-            operator.assemble(panels, progress)
+            panels = assembled_panels(operator, progress)
             jitter = relative * float(panels.diagonal().max())
             panels.add_to_diagonal(regularization)
             panels.add_to_diagonal(jitter)

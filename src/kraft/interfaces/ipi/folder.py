@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from kraft.core.errors import GeometryError, OptionError
 from kraft.core.files import atomic_path
+from kraft.core.resuming import require_same_identity
 from kraft.interfaces.ipi.driver import Extrapolation
 from kraft.interfaces.ipi.input_file import (
     ALARMS,
@@ -160,13 +161,14 @@ def identity(
 def check_identity(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Raise OptionError, naming the difference, unless the folder's simulation is this one."""
     saved = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    for name in {**saved, **wanted}:
-        if name != "option n_steps" and saved.get(name) != wanted.get(name):
-            raise OptionError(
-                f"{folder} cannot be resumed, because the {name} differs: expected "
-                f"{saved.get(name)} as in the simulation begun, got {wanted.get(name)}. Give the "
-                "same as before, or start anew without --resume (and with --overwrite)."
-            )
+    require_same_identity(
+        saved,
+        wanted,
+        folder,
+        begun="simulation begun",
+        same="model, start and options",
+        free=("option n_steps",),
+    )
 
 
 def clear(folder: Path, *, overwrite: bool, look_only: bool = False) -> None:

@@ -17,7 +17,8 @@ from kraft.kernels.atom_geometries import FEATURE, AtomGeometries, LowerTiles
 from kraft.kernels.atom_sets import AtomSet, AtomSetOperator, tile_shape
 from kraft.kernels.radial import RadialKernel
 from kraft.linalg.arrays import tensor
-from kraft.linalg.panels import LowerPanels, NotPositiveDefiniteError, PanelCholesky
+from kraft.linalg.operators import assembled_panels
+from kraft.linalg.panels import NotPositiveDefiniteError, PanelCholesky
 from kraft.models.parameters import symmetric_mean
 from kraft.symmetry.orbits import feature_permutations
 
@@ -120,13 +121,7 @@ def factorized(
     operator: AtomSetOperator, regularization: float, *, concurrent: bool
 ) -> PanelCholesky | None:
     """Return the Cholesky factor of ``A + λI``; None where it is not positive definite."""
-    panels = LowerPanels(
-        operator.size,
-        block_size=operator.block_size,
-        dtype=operator.dtype,
-        device=operator.device,
-    )
-    operator.assemble(panels)
+    panels = assembled_panels(operator)
     panels.add_to_diagonal(regularization)
     try:
         return panels.factorize_(concurrent=concurrent)

@@ -20,7 +20,8 @@ from kraft.descriptors import Features
 from kraft.kernels import KernelOperator, radial_kernel
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.weight_gradient import weight_gradient
-from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
+from kraft.linalg import NotPositiveDefiniteError, PanelCholesky
+from kraft.linalg.operators import assembled_panels
 from kraft.models.metric.criteria import leave_one_out, likelihood, root_mean_square
 from kraft.models.objective import TrainingArrays
 from kraft.models.parameters import symmetric_mean
@@ -218,13 +219,7 @@ def orbit_labels(feature_permutations: IntArray) -> IntArray:
 
 
 def _factorized(operator: KernelOperator, regularization: float) -> PanelCholesky:
-    panels = LowerPanels(
-        operator.size,
-        block_size=operator.block_size,
-        dtype=operator.dtype,
-        device=operator.device,
-    )
-    operator.assemble(panels)
+    panels = assembled_panels(operator)
     panels.add_to_diagonal(regularization)
     return panels.factorize_()
 
