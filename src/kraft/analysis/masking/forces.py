@@ -11,6 +11,7 @@ from kraft.analysis.masking.classes import MaskClass, mask_classes
 from kraft.analysis.masking.interpolation import add_interpolated, n_nodes
 from kraft.analysis.masking.tile import ClassPart, Expansion, Tile, make_tile
 from kraft.core.typing import FloatArray, IntArray
+from kraft.kernels.threads import map_in_threads
 from kraft.models.evaluator import Evaluator
 
 CHUNK_ELEMENTS = 131_072
@@ -63,11 +64,15 @@ class MaskedForces:
         """
         n = positions[0].numel()
         identity = torch.eye(n, dtype=torch.float64, device=self._device).view(1, n // 3, 3, n)
-        for geometry in positions:
-            features = self._descriptor.evaluate(geometry[None])
-            query = (features.values[0] - self._center) * self._scale
-            jacobian = self._descriptor.jacobian_product(features, identity)[0]
-            yield self._change(query, jacobian * self._scale[:, None])
+
+        def change(geometry: Tensor) -> Tensor:
+            with torch.inference_mode():
+                features = self._descriptor.evaluate(geometry[None])
+                query = (features.values[0] - self._center) * self._scale
+                jacobian = self._descriptor.jacobian_product(features, identity)[0]
+                return self._change(query, jacobian * self._scale[:, None])
+
+        yield from map_in_threads(change, positions, threaded=self._device.type == "cpu")
 
     def _change(self, query: Tensor, jacobian: Tensor) -> Tensor:
         """Return the changes ``(O, 3N)`` at scaled features ``(D,)`` with Jacobian ``(D, 3N)``."""
