@@ -20,6 +20,7 @@ from kraft.reports.reduction_figures import importance_figure, save_figure
 from .cases import Case
 
 SCRIPT = Path(__file__).resolve().parents[1] / "peers" / "kraft_reduced.py"
+TIMING = SCRIPT.with_name("kraft_importance.py")
 KCAL = kraft.Units("kcal/mol")
 
 
@@ -64,6 +65,14 @@ class Measurement:
         what = row.split(":")[1]
         if what == "importance":
             return self._importance()
+        if what == "importance-time":
+            request = {
+                "dataset": str(self.source),
+                "look_indices": self.looked_at.tolist(),
+                "n_train": self.case.n_timed,
+                "symmetric": self.case.symmetric,
+            }
+            return run_measured(sys.executable, TIMING, request, threads=self.threads)
         if what == "maps":
             return self._maps(rows)
         if what == "robustness":

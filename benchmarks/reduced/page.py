@@ -52,7 +52,7 @@ def page_renderer(output: Path, folder: Path) -> Callable[[dict[str, Figures]], 
 
 def _case(case: Case, rows: dict[str, Figures], output: Path, folder: Path) -> list[str]:
     found = {k: rows[f"{case.name}:{k:g}"] for k in case.keeps if f"{case.name}:{k:g}" in rows}
-    parts = [f"## {case.label}", _importance(case, rows)]
+    parts = [f"## {case.label}", case.cut, _importance(case, rows)]
     if found:
         parts += [_curve(case, found), _bars(case, found)]
         _draw_curve(case, found, rows, output)
@@ -71,11 +71,19 @@ def _case(case: Case, rows: dict[str, Figures], output: Path, folder: Path) -> l
 def _importance(case: Case, rows: dict[str, Figures]) -> str:
     row = rows[f"{case.name}:importance"]
     found = row["importance"]
-    bar = f" (bar for 42 atoms: {IMPORTANCE_BAR:.0f} s)" if case.n_atoms == 42 else ""
+    timed = rows.get(f"{case.name}:importance-time")
+    more = ""
+    if timed:
+        more = (
+            f" With {timed['n_train']} frames (random coefficients, which change no time): "
+            f"{number(timed['seconds'])} s on {timed['threads']} threads for {timed['n_frames']} "
+            f"frames, bar {IMPORTANCE_BAR:.0f} s: "
+            f"{verdict(timed['seconds'] <= IMPORTANCE_BAR)}."
+        )
     return (
         f"Importance of all {len(found['losses'])} features, {found['n_orbits']} orbits, with a "
         f"model of {row['n_train']} frames and {row['n_permutations']} symmetries, on "
-        f"{found['n_frames']} frames: {number(found['seconds'])} s{bar}."
+        f"{found['n_frames']} frames: {number(found['seconds'])} s.{more}"
     )
 
 

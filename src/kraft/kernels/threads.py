@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -18,7 +22,8 @@ class Threads:
     """Works on items with as many threads as the BLAS library may use, one BLAS thread each.
 
     NumPy gives way to other threads inside its functions, and element-wise functions use one
-    processor only: tiles in threads use them all, for everything.
+    processor only: tiles in threads use them all, for everything. The caller's own thread works
+    too, and the others are kept from one call to the next: a call costs some ten microseconds.
 
     Parameters
     ----------
@@ -27,24 +32,66 @@ class Threads:
     """
 
     def __init__(self, *, native: bool) -> None:
-        self._blas = ThreadpoolController().select(user_api="blas") if native else None
+        self._native = native
+
+    @property
+    def count(self) -> int:
+        """How many items are worked on at once; 1 inside a thread."""
+        if not self._native:
+            return 1
+        return max((library.num_threads for library in _blas_libraries()), default=1)
 
     def run(self, work: Callable[[_Item], None], items: Iterable[_Item]) -> None:
         """Call ``work`` with every item, in any order."""
-        items = list(items)
-        n_threads = 1
-        if self._blas is not None:
-            n_threads = max([library["num_threads"] for library in self._blas.info()], default=1)
-        if min(n_threads, len(items)) < 2 or self._blas is None:
-            for item in items:
+        pending = deque(items)
+        n_threads = min(self.count, len(pending)) if len(pending) > 1 else 1
+
+        def work_off() -> None:
+            while True:
+                try:
+                    item = pending.popleft()
+                except IndexError:
+                    return
                 work(item)
+
+        if n_threads < 2:
+            work_off()
             return
-        with (
-            self._blas.limit(limits=1),
-            ThreadPoolExecutor(min(n_threads, len(items))) as executor,
-        ):
-            for _ in executor.map(work, items):
-                pass
+        executor = _executor(n_threads - 1, os.getpid())
+        with _one_blas_thread():
+            others = [executor.submit(work_off) for _ in range(n_threads - 1)]
+            try:
+                work_off()
+            finally:
+                begun = [other for other in others if not other.cancel()]
+                wait(begun)
+        for other in begun:
+            other.result()
+
+
+@functools.cache
+def _blas_libraries() -> tuple[Any, ...]:
+    """Return the BLAS libraries of this process."""
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+@functools.lru_cache(maxsize=4)
+def _executor(n_workers: int, process: int) -> ThreadPoolExecutor:
+    """Return threads that wait for work in a process; a forked one has none of its parent's."""
+    return ThreadPoolExecutor(n_workers, thread_name_prefix=f"kraft-{process}")
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Let the BLAS libraries use one thread each meanwhile."""
+    before = [(library, library.num_threads) for library in _blas_libraries()]
+    for library, _ in before:
+        library.set_num_threads(1)
+    try:
+        yield
+    finally:
+        for library, number in before:
+            library.set_num_threads(number)
 
 
 def map_in_threads(

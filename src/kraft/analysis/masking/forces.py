@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from kraft.analysis.masking.classes import MaskClass, mask_classes
 from kraft.analysis.masking.interpolation import add_interpolated, n_nodes
-from kraft.analysis.masking.tile import ClassPart, Expansion, Tile, make_tile
+from kraft.analysis.masking.tile import Buffers, ClassPart, Expansion, Tile, make_tile
 from kraft.core.typing import FloatArray, IntArray
 from kraft.kernels.threads import map_in_threads
 from kraft.models.evaluator import Evaluator
@@ -38,6 +39,7 @@ class MaskedForces:
         self.n_masks = int(labels.max()) + 1
         self._scale = self._tensor(parameters.feature_scale)
         self._center = self._tensor(parameters.feature_center)
+        self._local = threading.local()
         basis, self.classes = mask_classes(parameters.feature_permutations, labels, self._device)
         norm = parameters.radial_kernel.norm
         features = (self._tensor(parameters.training_descriptors) - self._center) * self._scale
@@ -50,6 +52,13 @@ class MaskedForces:
             None if epsilon is None else self._tensor(epsilon) / norm,
             basis,
         )
+
+    def _buffers(self) -> Buffers:
+        """Return the memory that the calling thread works in."""
+        if not hasattr(self._local, "buffers"):
+            self._local.buffers = Buffers(self._scale)
+        found: Buffers = self._local.buffers
+        return found
 
     def _tensor(self, array: FloatArray) -> Tensor:
         return torch.tensor(array, dtype=torch.float64, device=self._device)
@@ -77,12 +86,12 @@ class MaskedForces:
     def _change(self, query: Tensor, jacobian: Tensor) -> Tensor:
         """Return the changes ``(O, 3N)`` at scaled features ``(D,)`` with Jacobian ``(D, 3N)``."""
         change = jacobian.new_zeros(self.n_masks, jacobian.shape[1])
-        expansion = self._expansion
+        expansion, buffers = self._expansion, self._buffers()
         n_train = expansion.features.shape[1]
         width = max(16, TILE_ELEMENTS // max(64, expansion.n_permutations))
         for start in range(0, n_train, width):
             columns = slice(start, min(start + width, n_train))
-            tile = make_tile(expansion, self.classes, query, jacobian, columns)
+            tile = make_tile(expansion, self.classes, query, jacobian, columns, buffers)
             for c, part in zip(self.classes, tile.parts, strict=True):
                 count = n_nodes(tile, c, part)
                 if count is None:

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 
 from kraft.analysis.masking.classes import MaskClass
-from kraft.analysis.masking.tile import ClassPart, Tile
+from kraft.analysis.masking.tile import Buffers, ClassPart, Tile
 
-ERROR = 1e-11
+ERROR = 1e-8
 """What the interpolation may err by, relative to what the masks change."""
 
 MIN_PERMUTATIONS = 4
@@ -49,51 +49,75 @@ def n_nodes(tile: Tile, c: MaskClass, part: ClassPart) -> int | None:
 
 def add_interpolated(change: Tensor, c: MaskClass, tile: Tile, part: ClassPart, count: int) -> None:
     """Add the tile's contributions to the changes ``(O, 3N)`` by the masks of a class."""
-    values = tile.squared.new_tensor([math.pi * (k + 0.5) / count for k in range(count)])
-    transform = torch.cos(values[:, None] * torch.arange(count, device=values.device)) * 2.0 / count
-    transform[:, 0] *= 0.5  # (node, degree): from values to coefficients
+    angles = (torch.arange(count, device=change.device, dtype=change.dtype) + 0.5) * (
+        math.pi / count
+    )
     low, high = part.squares.amin(dim=1), part.squares.amax(dim=1)  # (S_c, m)
     half, middle = 0.5 * (high - low), 0.5 * (high + low)
-    nodes = middle[:, None] + half[:, None] * torch.cos(values)[:, None]  # (S_c, K, m)
+    nodes = middle[:, None] + half[:, None] * torch.cos(angles)[:, None]  # (S_c, K, m)
     minus_first, second = tile.factors(tile.squared[:, None] - c.of_permutations(nodes))
     along = second * tile.projected[:, None]
     if tile.epsilon is not None:
         along -= minus_first * tile.epsilon
-    sums = [
-        torch.einsum("akm,ki->aim", c.sum_permutations(w), transform)
-        for w in (minus_first, along, second)
-    ]
+    sums = [c.sum_permutations(w) for w in (minus_first, along, second)]  # (S_c, K, m)
     differences = (minus_first - tile.weights_v[:, None], along - tile.weights_d[:, None], second)
-    parts = [_coefficients(c, w, transform) for w in differences]  # (m, S_c K, r)
-    rank = parts[2].shape[2]
-    plain = torch.cat(parts[:2], dim=2) @ tile.products  # (m, S_c K, 3N)
-    projected = parts[2] @ tile.products[:, rank:]
+    rank = len(tile.expansion.basis)
+    of_v, of_d = (p.transpose(0, 1) for p in tile.products.split(rank))  # (m, r, 3N)
+    plain, projected = tile.buffers("sums", 2, len(of_v), c.n_actions * count, of_v.shape[2])
+    into = ((plain, of_v, 0.0), (plain, of_d, 1.0), (projected, of_d, 0.0))
+    for w, (out, products, beta) in zip(differences, into, strict=True):
+        out.baddbmm_(_components(tile, c, w), products, beta=beta)
     scaled = (part.squares - middle[:, None]) / half.clamp_min(_TINY)[:, None]
-    polynomials = _polynomials(scaled, count)
-    with_w = polynomials * part.projections[:, None]  # (S_c, K, O_c, m)
-    for left, right, sign in ((polynomials, plain, 1.0), (with_w, projected, -1.0)):
-        matrix = left.permute(2, 3, 0, 1).reshape(len(c.masks), -1)
-        change.index_add_(0, c.masks, matrix @ right.flatten(0, 1), alpha=sign)
-    at_v, at_d, at_w = (torch.einsum("aiom,aim->aom", polynomials, s) for s in sums)
+    cardinal = _cardinal_functions(tile.buffers, scaled, angles).transpose(0, 1)
+    shape = cardinal.shape  # (S_c, K, O_c, m)
+    matrix = tile.buffers("matrix", shape[2], shape[3], shape[0], shape[1])
+    rising = matrix.permute(2, 3, 0, 1)
+    rising.copy_(cardinal)
+    found = matrix.flatten(1) @ plain.flatten(0, 1)
+    torch.mul(cardinal, part.projections[:, None], out=rising)
+    found.addmm_(matrix.flatten(1), projected.flatten(0, 1), alpha=-1.0)
+    change.index_add_(0, c.masks, found)
+    at_v, at_d, at_w = (_at_masks(cardinal, values) for values in sums)
     everything = slice(0, len(c.masks))
     tile.remove_rows(change, c, part, everything, (at_v, at_d - at_w * part.projections))
 
 
-def _coefficients(c: MaskClass, weights: Tensor, transform: Tensor) -> Tensor:
-    """Return Chebyshev coefficients ``(m, S_c K, r)`` of weights ``(S, K, m)`` at the nodes."""
-    chosen = weights[c.permutations].flatten(2)  # (S_c, S/S_c, K m)
-    values = (c.basis @ chosen).reshape(*c.basis.shape[:2], *weights.shape[1:])  # (S_c, r, K, m)
-    return torch.einsum("arkm,ki->mair", values, transform).flatten(1, 2)
+def _components(tile: Tile, c: MaskClass, weights: Tensor) -> Tensor:
+    """Return components ``(m, S_c K, r)`` in the group's basis of weights ``(S, K, m)``."""
+    rank, (count, m) = c.basis.shape[1], weights.shape[1:]
+    chosen = tile.buffers("chosen", len(weights), count * m)
+    torch.index_select(weights.flatten(1), 0, c.permutations.flatten(), out=chosen)
+    values = tile.buffers("values", c.n_actions, rank, count * m)
+    torch.bmm(c.basis, chosen.view(c.n_actions, -1, count * m), out=values)
+    found = tile.buffers("components", m, c.n_actions, count, rank)
+    found.copy_(values.view(c.n_actions, rank, count, m).permute(3, 0, 2, 1))
+    return found.flatten(1, 2)
 
 
-def _polynomials(x: Tensor, count: int) -> Tensor:
-    """Return the Chebyshev polynomials of degrees ``0 .. count-1`` at ``(S_c, O_c, m)`` values."""
-    result = x.new_empty(x.shape[0], count, *x.shape[1:])
-    result[:, 0] = 1.0
+def _cardinal_functions(buffers: Buffers, x: Tensor, angles: Tensor) -> Tensor:
+    """Return the polynomials ``(K, ...)`` that are 1 at one node ``cos(angle)``, 0 at the others.
+
+    They are sums of Chebyshev polynomials: the discrete cosine transform of unit vectors.
+    """
+    count = len(angles)
+    chebyshev = buffers("chebyshev", count, *x.shape)
+    chebyshev[0] = 1.0
     if count > 1:
-        result[:, 1] = x
+        chebyshev[1] = x
     for degree in range(2, count):
-        torch.mul(result[:, degree - 1], x, out=result[:, degree])
-        result[:, degree] *= 2.0
-        result[:, degree] -= result[:, degree - 2]
+        torch.mul(chebyshev[degree - 1], x, out=chebyshev[degree])
+        chebyshev[degree] *= 2.0
+        chebyshev[degree] -= chebyshev[degree - 2]
+    transform = torch.cos(angles[:, None] * torch.arange(count, device=x.device)) * 2.0 / count
+    transform[:, 0] *= 0.5  # (node, degree)
+    result = buffers("cardinal", count, *x.shape)
+    torch.mm(transform, chebyshev.flatten(1), out=result.flatten(1))
+    return result
+
+
+def _at_masks(cardinal: Tensor, values: Tensor) -> Tensor:
+    """Return values ``(S_c, K, m)`` at nodes interpolated at the masks, ``(S_c, O_c, m)``."""
+    result = cardinal[:, 0] * values[:, 0, None]
+    for node in range(1, cardinal.shape[1]):
+        result.addcmul_(cardinal[:, node], values[:, node, None])
     return result

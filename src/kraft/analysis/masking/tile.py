@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,28 @@ from torch import Tensor
 
 from kraft.analysis.masking.classes import MaskClass
 from kraft.kernels.radial import RadialKernel
+
+
+class Buffers:
+    """Arrays whose memory is used again: to touch fresh pages costs as much as the work on them.
+
+    Parameters
+    ----------
+    like
+        Has their type and device.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        """Return an array of any content; it holds until the name is asked for again."""
+        size = math.prod(shape)
+        held = self._held.get(name)
+        if held is None or held.numel() < size:
+            held = self._held[name] = self._like.new_empty(size)
+        return held[:size].view(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +80,8 @@ class Tile:
     ----------
     expansion, jacobian
         Of the model; ``(D, 3N)`` of the scaled features of the query.
+    buffers
+        Memory to work in.
     parts
         For each class.
     squared, projected
@@ -64,13 +89,14 @@ class Tile:
     epsilon
         ``(m,)`` or None.
     products
-        ``(m, 2r, 3N)`` components of ``JᵀPv``, then those of ``-JᵀPδ``.
+        ``(2r, m, 3N)`` components of ``JᵀPv``, then those of ``-JᵀPδ``.
     weights_v, weights_d
         ``(S, m)`` factors of these two without any mask.
     """
 
     expansion: Expansion
     jacobian: Tensor
+    buffers: Buffers
     parts: tuple[ClassPart, ...]
     squared: Tensor
     projected: Tensor
@@ -95,7 +121,7 @@ class Tile:
         if self.expansion.n_permutations > 1:
             both = self.expansion.basis @ both.flatten(2)  # (2, r, k m)
         n_masks, width = weights_v.shape[1:]
-        both = both.reshape(-1, n_masks, width).permute(1, 2, 0)  # (k, m, 2r)
+        both = both.reshape(-1, n_masks, width).transpose(0, 1)  # (k, 2r, m)
         return both.reshape(n_masks, -1) @ self.products.flatten(0, 1)
 
     def remove_rows(
@@ -117,8 +143,13 @@ class Tile:
         with_v, with_d = (weight[:, own] for weight in weights)
         slopes = (with_v * part.coefficients[places]).sum(dim=2)
         slopes -= (with_d * part.differences[:, places]).sum(dim=2)
-        rows = (self.jacobian[c.actions[:, places]] * slopes.unsqueeze(2)).sum(dim=0)
-        change.index_add_(0, c.masks[masks][own], rows, alpha=-1.0)
+        rows = torch.einsum("adn,ad->dn", self.jacobian[c.actions[:, places]], slopes)
+        chosen = c.masks[masks]
+        if len(chosen) < len(places):  # masks of several features each
+            members = rows.new_zeros(len(chosen), len(places))
+            members[own, torch.arange(len(places), device=own.device)] = 1.0
+            rows = members @ rows
+        change[chosen] -= rows
 
 
 def make_tile(
@@ -127,13 +158,19 @@ def make_tile(
     query: Tensor,
     jacobian: Tensor,
     columns: slice,
+    buffers: Buffers,
 ) -> Tile:
     """Return the tile of the training geometries ``columns``.
 
     ``query`` is ``(D,)``, the scaled and centered features; ``jacobian`` ``(D, 3N)``, their own.
+    The buffers are those of one tile at a time.
     """
-    parts, products_v, products_d = [], [], []
+    parts: list[ClassPart] = []
+    components = torch.cat([c.components for c in classes]).T  # (r, ΣS_c)
+    count, width = len(range(*columns.indices(expansion.features.shape[1]))), jacobian.shape[1]
+    along_v, along_d = buffers("rows", 2, components.shape[1], count, width)
     squared = projected = torch.zeros((), dtype=query.dtype, device=query.device)
+    first = 0
     for c in classes:
         v = expansion.coefficients[c.features, columns]
         delta = query[c.actions].unsqueeze(2) - expansion.features[c.features, columns]
@@ -141,23 +178,26 @@ def make_tile(
         squared = squared + c.of_permutations(part.squares.sum(dim=1))
         projected = projected + c.of_permutations(part.projections.sum(dim=1))
         rows = jacobian[c.actions]  # (S_c, D_c, 3N)
-        products_v.append(v.T @ rows)  # (S_c, m, 3N)
-        products_d.append(delta.transpose(1, 2) @ rows)
+        own = slice(first, first := first + c.n_actions)
+        torch.matmul(v.T, rows, out=along_v[own])
+        torch.matmul(-delta.transpose(1, 2), rows, out=along_d[own])
         parts.append(part)
-    components = torch.cat([c.components for c in classes]).T  # (r, ΣS_c)
-    products = [components @ torch.cat(found).transpose(0, 1) for found in (products_v, products_d)]
+    products = buffers("products", 2, len(components), count * width)
+    torch.mm(components, along_v.flatten(1), out=products[0])
+    torch.mm(components, along_d.flatten(1), out=products[1])
     epsilon = None if expansion.epsilon is None else expansion.epsilon[columns]
-    minus_first, along = _weights(expansion.kernel, squared.clone(), projected, epsilon)
+    with_v, with_d = _weights(expansion.kernel, squared.clone(), projected, epsilon)
     return Tile(
         expansion,
         jacobian,
+        buffers,
         tuple(parts),
         squared,
         projected,
         epsilon,
-        torch.cat([products[0], -products[1]], dim=1),
-        minus_first,
-        along,
+        products.view(-1, count, width),
+        with_v,
+        with_d,
     )
 
 
