@@ -62,7 +62,7 @@ def add_interpolated(change: Tensor, c: MaskClass, tile: Tile, part: ClassPart, 
     sums = [c.sum_permutations(w) for w in (minus_first, along, second)]  # (S_c, K, m)
     differences = (minus_first - tile.weights_v[:, None], along - tile.weights_d[:, None], second)
     rank = len(tile.expansion.basis)
-    of_v, of_d = (p.transpose(0, 1) for p in tile.products.split(rank))  # (m, r, 3N)
+    of_v, of_d = tile.products[:rank].transpose(0, 1), tile.products[rank:].transpose(0, 1)
     plain, projected = tile.buffers("sums", 2, len(of_v), c.n_actions * count, of_v.shape[2])
     into = ((plain, of_v, 0.0), (plain, of_d, 1.0), (projected, of_d, 0.0))
     for w, (out, products, beta) in zip(differences, into, strict=True):
