@@ -13,7 +13,8 @@ calls should not be watched at all (``watch_memory=False``). Without ``/proc`` (
 largest single process is known (``max_process_bytes``).
 
 Environment variables:
-``KRAFT_SGDML_PYTHON``, an interpreter that has sgdml already;
+``KRAFT_SGDML_PYTHON``, an interpreter that has sgdml already; ``KRAFT_FCHL_PYTHON``,
+``KRAFT_MACE_PYTHON`` and ``KRAFT_NEQUIP_PYTHON``, interpreters with qmllib, mace-torch and nequip;
 ``KRAFT_PEER_ENVIRONMENTS``, where environments are made (default ``~/.cache/kraft-benchmarks``).
 """
 
@@ -48,13 +49,25 @@ class PeerError(RuntimeError):
 
 def sgdml_python() -> Path:
     """Return an interpreter with sgdml 1.0.3, making its environment at the first call."""
-    given = os.environ.get("KRAFT_SGDML_PYTHON")
-    if given:
-        python = Path(given)
-        if not python.exists():
-            raise PeerError(f"KRAFT_SGDML_PYTHON names {given}, which does not exist")
-        return python
-    return _make_environment("sgdml-1.0.3", SGDML_REQUIREMENTS)
+    given = given_python("KRAFT_SGDML_PYTHON")
+    return given or _make_environment("sgdml-1.0.3", SGDML_REQUIREMENTS)
+
+
+def given_python(variable: str) -> Path | None:
+    """Return the interpreter that an environment variable names; None when it is not set.
+
+    Raises
+    ------
+    PeerError
+        When it names nothing that exists.
+    """
+    given = os.environ.get(variable)
+    if not given:
+        return None
+    python = Path(given)
+    if not python.exists():
+        raise PeerError(f"{variable} names {given}, which does not exist")
+    return python
 
 
 def run_peer(
