@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io import read
 from ase.units import Bohr, Hartree
 from sgdml.intf.ase_calc import SGDMLCalculator
+from sgdml.predict import GDMLPredict
 
 __DRIVER_NAME__ = "sgdml"
 __DRIVER_CLASS__ = "SgdmlDriver"
@@ -20,10 +21,17 @@ __DRIVER_CLASS__ = "SgdmlDriver"
 class SgdmlDriver:
     """Energies and forces in atomic units."""
 
-    def __init__(self, model: str, template: str, use_torch: str, **_of_ipi: Any) -> None:
+    def __init__(self, model: str, template: str, path: str, **_of_ipi: Any) -> None:
         self._atoms: Atoms = read(template, format="xyz")
         self._atoms.pbc = False
-        self._atoms.calc = SGDMLCalculator(model, use_torch=str(use_torch).strip() == "True")
+        # sgdml keeps what it found best in a file, keyed without the number of permutations
+        GDMLPredict._load_cached_bmark_result = lambda *_: None
+        GDMLPredict._save_cached_bmark_result = lambda *_: None
+        self._atoms.calc = SGDMLCalculator(model, use_torch=path == "torch")
+        if path == "alone":
+            with np.load(model, allow_pickle=True) as archive:
+                content = {key: archive[key] for key in archive.files}
+            self._atoms.calc.gdml_predict = GDMLPredict(content, max_processes=1)
 
     def __call__(self, _cell: Any, pos: Any) -> tuple[float, Any, Any, str]:
         """Return energy, forces, virial and extras of one bead."""

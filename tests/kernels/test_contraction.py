@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from molecules import BENZENE, MOLECULES, TWO_ROTORS
+from threadpoolctl import threadpool_limits
 
 import kraft.kernels.contraction as module
 import kraft.kernels.feature_classes as classes_module
@@ -100,6 +101,21 @@ def test_tiles_do_not_show(n_train, n_queries, energies, monkeypatch):
     tiled = problem.fast()
     torch.testing.assert_close(tiled.energies, whole.energies, rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(tiled.gradients, whole.gradients, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("pass_cost", [-1.0, 1e9], ids=["all classes", "one"])
+def test_tiles_in_threads(pass_cost, monkeypatch):
+    monkeypatch.setattr(classes_module, "PASS_COST", pass_cost)
+    monkeypatch.setattr(module, "THREAD_ELEMENTS", 50)
+    problem = Problem(KERNELS["matern52"], TWO_ROTORS, 30, 9, energies=False)
+    whole = problem.fast()
+    contraction = SymmetricContraction(
+        problem.kernel, problem.features, problem.coefficients, problem.table
+    )
+    with threadpool_limits(2, user_api="blas"):
+        energies, gradients = contraction(problem.queries.numpy())
+    np.testing.assert_allclose(energies, whole.energies, rtol=1e-12)
+    np.testing.assert_allclose(gradients, whole.gradients, rtol=0, atol=1e-11)
 
 
 def test_narrow_tiles_against_the_double_loop(kernel, monkeypatch):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from kraft.kernels.threads import map_in_threads
+from kraft.kernels.threads import Threads, map_in_threads
 
 
 @pytest.fixture
@@ -57,3 +58,45 @@ def test_one_thread_works_in_the_callers_own() -> None:
     finally:
         torch.set_num_threads(before)
     assert found == {threading.get_ident()}
+
+
+def blas_threads() -> set[int]:
+    return {
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    }
+
+
+def test_native_work_is_done_side_by_side_with_one_blas_thread_each() -> None:
+    both_here = threading.Barrier(2, timeout=20.0)
+    found: dict[int, set[int]] = {}
+
+    def work(item: int) -> None:
+        both_here.wait()
+        found[item] = blas_threads()
+        Threads(native=True).run(lambda inner: found.setdefault(inner, {inner}), [item + 10])
+
+    with threadpool_limits(2, user_api="blas"):
+        assert Threads(native=True).count == 2
+        Threads(native=True).run(work, range(4))
+        assert blas_threads() == {2}
+    assert all(found[item] == {1} for item in range(4))
+    assert sorted(found) == [0, 1, 2, 3, 10, 11, 12, 13]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_native_work_that_fails(threads: int) -> None:
+    def work(item: int) -> None:
+        if item == 3:
+            raise ValueError("no")
+
+    with threadpool_limits(threads, user_api="blas"):
+        with pytest.raises(ValueError, match="no"):
+            Threads(native=True).run(work, range(6))
+        assert blas_threads() == {threads}
+
+
+def test_work_that_is_not_native_stays_in_the_callers_thread() -> None:
+    found: list[int] = []
+    with threadpool_limits(2, user_api="blas"):
+        Threads(native=False).run(lambda _: found.append(threading.get_ident()), range(3))
+    assert found == [threading.get_ident()] * 3

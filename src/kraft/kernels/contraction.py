@@ -23,13 +23,17 @@ from torch import Tensor
 from kraft.core.typing import IntArray
 from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.kernels.radial import RadialKernel
-from kraft.linalg.arrays import Array, Namespace, empty_like, namespace, take
+from kraft.kernels.threads import Threads
+from kraft.linalg.arrays import Array, empty_like, multiply_stack, namespace, take
 
 TILE_ELEMENTS = 98_304
 """Kernel entries in one tile: its three scratch arrays should stay in the second-level cache."""
 
 OPERAND_ELEMENTS = 2_000_000
 """Training features used by one tile at most, so that they are read from memory only once."""
+
+THREAD_ELEMENTS = 20_000
+"""Kernel entries for each thread from which several threads pay on a CPU."""
 
 
 class Contracted(NamedTuple):
@@ -46,26 +50,19 @@ class _ClassOperands(NamedTuple):
     """
 
     query_columns: Array  # (S_c (D_c + 2),) of [z, |z|², 1, 0], to make the permuted copies
-    gather_back: Array  # (S_c D_c,) where each permuted gradient entry belongs
+    gather_back: Array  # (S_c (D_c + 1),) where each permuted gradient entry belongs, and the last
     action_of_permutation: Array | None  # None: one action for each permutation, in order
     permutations_of_action: Array | None  # (S_c, S) 1 where a permutation has this action
     n_actions: int
     n_features: int
-    features: Array  # (M, D_c + 2): [-2 z_j, |z_j|², 1]
-    coefficients: Array  # (M, D_c + 1): [v_j, -z_j·v_j] / norm
-    features_t: Array  # the transposes, contiguous where that is affordable
-    coefficients_t: Array
+    rights: Array  # (2, M, D_c + 2): [v_j, -z_j·v_j, 0] / norm and [-2 z_j, |z_j|², 1]
+    rights_t: Array  # the transposes, contiguous where that is affordable
 
     def columns(self, columns: slice) -> _ClassOperands:
         """Return the operands of some of the training geometries."""
-        if columns == slice(0, len(self.features)):
+        if columns == slice(0, self.rights.shape[1]):
             return self
-        return self._replace(
-            features=self.features[columns],
-            coefficients=self.coefficients[columns],
-            features_t=self.features_t[:, columns],
-            coefficients_t=self.coefficients_t[:, columns],
-        )
+        return self._replace(rights=self.rights[:, columns], rights_t=self.rights_t[:, :, columns])
 
     def numpy(self) -> _ClassOperands:
         """Return the same operands as NumPy arrays, on the same memory."""
@@ -121,6 +118,7 @@ class SymmetricContraction:
         self._operands = {torch: tensors}
         if features.device.type == "cpu":
             self._operands[np] = tensors.numpy()
+        self._threads = Threads(native=energy_coefficients is None)
         self._n_columns = min(
             self.n_train,
             max(1, 4 * TILE_ELEMENTS // self.n_permutations),
@@ -142,23 +140,48 @@ class SymmetricContraction:
         The same code runs on both: NumPy is the faster one on a CPU (see
         :mod:`kraft.models.cpu_evaluator`), torch runs on a GPU.
         """
-        xp = namespace(queries)
-        operands = self._operands[xp]
-        n_rows, n_columns = min(len(queries), self._n_rows), self._n_columns
-        workspace = empty_like(queries, (3, n_rows * self.n_permutations * n_columns))
-        results = []
-        for start in range(0, len(queries), n_rows):
-            tile = _QueryTile(self, operands, queries[start : start + n_rows], workspace)
-            for first in range(0, self.n_train, n_columns):
-                tile.add(slice(first, min(first + n_columns, self.n_train)))
-            results.append(tile.result())
-        energies, gradients = results[0]
-        if len(results) > 1:
-            energies = xp.concatenate([result.energies for result in results])
-            gradients = xp.concatenate([result.gradients for result in results])
-        if operands.restore_order is not None:
-            gradients = take(gradients, operands.restore_order)
-        return Contracted(energies, gradients)
+        operands = self._operands[namespace(queries)]
+        n_rows = self._tile_rows(queries)
+        if len(queries) <= n_rows:
+            found = self._tile(operands, queries)
+        else:
+            tiles = [queries[start : start + n_rows] for start in range(0, len(queries), n_rows)]
+            found = self._joined(operands, tiles)
+        if operands.restore_order is None:
+            return found
+        return Contracted(found.energies, take(found.gradients, operands.restore_order))
+
+    def _tile_rows(self, queries: Array) -> int:
+        """Return how many queries make a tile: fewer when there are threads to share them."""
+        entries = self.n_permutations * self.n_train
+        n_threads = 1
+        if namespace(queries) is np and len(queries) > 1:
+            n_threads = min(self._threads.count, len(queries) * entries // THREAD_ELEMENTS)
+        return min(self._n_rows, -(-len(queries) // max(1, n_threads)))
+
+    def _joined(self, operands: _Operands, tiles: list[Array]) -> Contracted:
+        """Evaluate several tiles, on a CPU side by side."""
+        results: dict[int, Contracted] = {}
+
+        def evaluate(index: int) -> None:
+            results[index] = self._tile(operands, tiles[index])
+
+        xp, indices = namespace(tiles[0]), range(len(tiles))
+        if xp is np:
+            self._threads.run(evaluate, indices)
+        else:
+            for index in indices:
+                evaluate(index)
+        return Contracted(
+            xp.concatenate([results[index].energies for index in indices]),
+            xp.concatenate([results[index].gradients for index in indices]),
+        )
+
+    def _tile(self, operands: _Operands, queries: Array) -> Contracted:
+        tile = _QueryTile(self, operands, queries, self._n_columns)
+        for first in range(0, self.n_train, self._n_columns):
+            tile.add(slice(first, min(first + self._n_columns, self.n_train)))
+        return tile.result()
 
 
 class _Operands(NamedTuple):
@@ -191,11 +214,15 @@ def _make_operands(
     offsets = -share * (features * coefficients).sum(dim=1, keepdim=True)
     n_all, n_features = features.shape[1], len(c.features)
     extra = np.tile([n_all + 1, n_all if leading else n_all + 2], (c.n_actions, 1))
-    gather_back = np.argsort(np.searchsorted(c.features, c.actions), axis=1)
-    gather_back += n_features * np.arange(c.n_actions)[:, None]
-    left = torch.cat([-2.0 * z, squares, torch.ones_like(squares)], dim=1)
-    right = torch.cat([v, offsets], dim=1)
-    affordable = features.numel() <= OPERAND_ELEMENTS
+    places = np.argsort(np.searchsorted(c.features, c.actions), axis=1)
+    last = np.full((c.n_actions, 1), n_features + 1)
+    gather_back = np.concatenate([places, last], axis=1)
+    gather_back += (n_features + 2) * np.arange(c.n_actions)[:, None]
+    ones = torch.ones_like(squares)
+    with_v = torch.cat([v, offsets, torch.zeros_like(ones)], dim=1)
+    with_z = torch.cat([-2.0 * z, squares, ones], dim=1)
+    rights = torch.stack([with_v, with_z])
+    rights_t = rights.transpose(1, 2)
     actions = None if c.n_actions == n_permutations else indices(c.action_of_permutation)
     members = None
     if actions is not None:
@@ -208,10 +235,8 @@ def _make_operands(
         permutations_of_action=members,
         n_actions=c.n_actions,
         n_features=n_features,
-        features=left,
-        coefficients=right,
-        features_t=left.T.contiguous() if affordable else left.T,
-        coefficients_t=right.T.contiguous() if affordable else right.T,
+        rights=rights,
+        rights_t=rights_t.contiguous() if features.numel() <= OPERAND_ELEMENTS else rights_t,
     )
 
 
@@ -219,8 +244,8 @@ class _QueryTile:
     """A few queries, their permuted copies, and what they have gathered so far.
 
     With ``z`` a permuted query, ``u² = [z, 1, |z|²] · [-2 z_j, |z_j|², 1]`` and
-    ``δᵀv_j = [z, 1] · [v_j, -z_j·v_j]``, each a matrix product. The same operands then gather
-    ``Σ_j c1 v_j``, ``Σ_j c2 z_j`` and ``Σ_j c2``.
+    ``δᵀv_j = [z, 1, |z|²] · [v_j, -z_j·v_j, 0]``, each a matrix product. The same operands then
+    gather ``Σ_j c1 v_j``, ``Σ_j c2 z_j`` and ``Σ_j c2``.
     """
 
     def __init__(
@@ -228,13 +253,16 @@ class _QueryTile:
         whole: SymmetricContraction,
         operands: _Operands,
         queries: Array,
-        workspace: Array,
+        n_columns: int,
     ) -> None:
         self.whole = whole
         self.operands = operands
-        self.xp: Namespace = namespace(queries)
-        self.workspace = workspace
+        self.xp = namespace(queries)
+        self.queries = queries
         self.n_queries = len(queries)
+        self.workspace = empty_like(
+            queries, (3 * self.n_queries * whole.n_permutations * n_columns,)
+        )
         self.energies: Array | None = None
         squares = (queries * queries).sum(axis=1)[:, None]
         one_zero = operands.one_zero
@@ -244,17 +272,16 @@ class _QueryTile:
         self.permuted = [
             take(extended, c.query_columns).reshape(-1, c.n_features + 2) for c in operands.classes
         ]
-        self._gathered: list[tuple[Array, Array]] = []
+        self._gathered: list[Array] = []
 
     def add(self, columns: slice) -> None:
         """Add the contributions of the training geometries ``columns``."""
         xp, kernel = self.xp, self.whole.kernel
         classes = [c.columns(columns) for c in self.operands.classes]
-        shape = (self.n_queries, self.whole.n_permutations, len(classes[0].features))
+        shape = (self.n_queries, self.whole.n_permutations, columns.stop - columns.start)
         size = shape[0] * shape[1] * shape[2]
-        squared, projections, scratch = self.workspace[:, :size].reshape(3, *shape)
-        self._products(classes, [c.features_t for c in classes], squared, scratch)
-        self._products(classes, [c.coefficients_t for c in classes], projections, scratch)
+        projections, squared, scratch = slots = self.workspace[: 3 * size].reshape(3, *shape)
+        self._multiply(classes, slots[:2], scratch)
         epsilon = self.operands.energy_coefficients
         if epsilon is not None:
             epsilon = epsilon[columns]
@@ -263,63 +290,63 @@ class _QueryTile:
             more: Array = energies if xp is torch else energies.numpy()
             self.energies = more if self.energies is None else self.energies + more
         minus_first, second = kernel.force_factors_(squared, scratch)
-        xp.multiply(projections, second, out=projections)
+        weights = xp.multiply(projections, second, out=scratch)
         if epsilon is not None:
-            projections -= minus_first * epsilon
-        gathered = [
-            (self._gather(minus_first, c, c.coefficients), self._gather(projections, c, c.features))
-            for c in classes
-        ]
+            weights -= minus_first * epsilon
+        gathered = [self._gather(slots[1:], c) for c in classes]
         if self._gathered:
-            pairs = zip(self._gathered, gathered, strict=True)
-            gathered = [(a + more_a, b + more_b) for (a, b), (more_a, more_b) in pairs]
+            gathered = [a + b for a, b in zip(self._gathered, gathered, strict=True)]
         self._gathered = gathered
 
     def result(self) -> Contracted:
         """Return energies, and negative gradients with the features in the order of the classes."""
-        energies = self.energies
-        gradients = []
+        n_queries, energies = self.n_queries, self.energies
+        gradients, total = [], None
         for c, z, (with_v, with_z) in zip(
             self.operands.classes, self.permuted, self._gathered, strict=True
         ):
-            width = c.n_features
-            projected = (with_v * z[:, : width + 1]).reshape(self.n_queries, -1).sum(axis=1)
+            projected = self.xp.matmul(
+                with_v.reshape(n_queries, 1, -1), z.reshape(n_queries, -1, 1)
+            ).reshape(n_queries)
             energies = -projected if energies is None else energies - projected
-            gradient = with_z[:, -1:] * z[:, :width]
-            gradient += 0.5 * with_z[:, :width]
-            gradient = (with_v[:, :width] - gradient).reshape(self.n_queries, -1)
+            with_v -= 0.5 * with_z  # the last column becomes -Σ c2 / 2
+            summed = with_v.reshape(n_queries, -1)
             if c.n_actions > 1:
-                gradient = take(gradient, c.gather_back)
-                gradient = gradient.reshape(self.n_queries, c.n_actions, width).sum(axis=1)
-            gradients.append(gradient)
+                summed = take(summed, c.gather_back)
+                summed = summed.reshape(n_queries, c.n_actions, -1).sum(axis=1)
+            total = summed[:, -1:] if total is None else total
+            own = self.queries if len(self.permuted) == 1 else z[:: c.n_actions, : c.n_features]
+            gradients.append(summed[:, : c.n_features] + (2.0 * total) * own)
         joined = gradients[0] if len(gradients) == 1 else self.xp.concatenate(gradients, axis=1)
         return Contracted(energies, joined)
 
-    def _products(
-        self, classes: list[_ClassOperands], rights: list[Array], out: Array, scratch: Array
-    ) -> None:
-        """Write ``Σ_c query_c · right_c`` for every permutation into ``out``, ``(T, S, M)``."""
-        last, n_columns = len(classes) - 1, out.shape[2]
+    def _multiply(self, classes: list[_ClassOperands], out: Array, scratch: Array) -> None:
+        """Write ``Σ_c query_c · rights_c`` for every permutation into ``out``, ``(2, T, S, M)``."""
+        last, n_columns = len(classes) - 1, out.shape[3]
         for index in range(last, -1, -1):
-            c, right = classes[index], rights[index]
-            left = self.permuted[index][:, : len(right)]
+            c, left = classes[index], self.permuted[index]
             if index == last and c.action_of_permutation is None:
-                self.xp.matmul(left, right, out=out.reshape(-1, n_columns))
+                multiply_stack(left, c.rights_t, out.reshape(2, -1, n_columns))
                 continue
             shape = (self.n_queries, c.n_actions, n_columns)
             memory = scratch.reshape(-1)[: len(left) * n_columns].reshape(shape)
-            self.xp.matmul(left, right, out=memory.reshape(-1, n_columns))
-            if c.n_actions > 1 and c.action_of_permutation is not None:
-                memory = take(memory, c.action_of_permutation)
-            if index == last:
-                out[:] = memory
-            else:
-                out += memory
+            for right, target in zip(c.rights_t, out, strict=True):
+                self.xp.matmul(left, right, out=memory.reshape(-1, n_columns))
+                added = memory
+                if c.n_actions > 1 and c.action_of_permutation is not None:
+                    added = take(memory, c.action_of_permutation)
+                if index == last:
+                    target[:] = added
+                else:
+                    target += added
 
-    def _gather(self, weights: Array, c: _ClassOperands, right: Array) -> Array:
-        """Return ``(T, S, M)`` weights, summed over equal actions, times ``right``."""
-        if c.n_actions == 1 and weights.shape[1] > 1:
-            weights = weights.sum(axis=1)
+    def _gather(self, weights: Array, c: _ClassOperands) -> Array:
+        """Return ``(2, T, S, M)`` weights, summed over equal actions, times the rights.
+
+        First with coefficients, then with features: ``(2, T S_c, D_c + 2)``.
+        """
+        if c.n_actions == 1 and weights.shape[2] > 1:
+            weights = weights.sum(axis=2)
         elif c.permutations_of_action is not None:
             weights = self.xp.matmul(c.permutations_of_action, weights)
-        return self.xp.matmul(weights.reshape(-1, weights.shape[-1]), right)
+        return self.xp.matmul(weights.reshape(2, -1, weights.shape[-1]), c.rights)

@@ -46,8 +46,8 @@ class RadialKernel(ABC):
     def force_factors_(self, squared: Array, scratch: Array) -> tuple[Array, Array]:
         """Return ``(-first, second)`` times :attr:`norm`, overwriting ``squared`` and ``scratch``.
 
-        The arguments are tensors or NumPy arrays. The two results lie in their memory and may be
-        one and the same array, in whichever order; ``squared`` may be slightly negative from
+        The arguments are tensors or NumPy arrays. ``-first`` lies in the memory of ``squared``,
+        ``second`` in either and may be the same array; ``squared`` may be slightly negative from
         rounding.
         """
 

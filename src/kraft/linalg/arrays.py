@@ -38,6 +38,14 @@ def take(array: Array, indices: Array) -> Array:
     return array.take(indices, axis=1)
 
 
+def multiply_stack(left: Array, rights: Array, out: Array) -> None:
+    """Write ``left @ right`` for each of a stack of matrices into ``out``."""
+    if isinstance(left, Tensor):
+        torch.bmm(left.expand(len(rights), *left.shape), rights, out=out)
+    else:
+        np.matmul(left, rights, out=out)
+
+
 def take_rows(array: Array, indices: Array, out: Array) -> None:
     """Write ``array[indices]`` into ``out``, without an array in between."""
     if isinstance(array, Tensor):

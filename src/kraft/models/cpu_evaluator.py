@@ -40,6 +40,9 @@ class CpuEvaluator:
         self._first = descriptor.first_atoms.numpy()
         self._second = descriptor.second_atoms.numpy()
         self._gather = _incidence(self._first, self._second, parameters.n_atoms)
+        self._spread = None
+        if isinstance(self._gather, np.ndarray):
+            self._spread = np.ascontiguousarray(-self._gather.T)
         self._scale = parameters.feature_scale
         self._scaled_center = parameters.feature_center * parameters.feature_scale
         self._offset = parameters.energy_offset
@@ -52,8 +55,8 @@ class CpuEvaluator:
         What is not finite in the results tells of atoms in one place or of positions not finite.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            separations = positions.take(self._first, axis=1) - positions.take(self._second, axis=1)
-            distances = np.sqrt((separations * separations).sum(axis=2))
+            separations = self._separations(positions)
+            distances = np.sqrt(np.einsum("bdc,bdc->bd", separations, separations))
             features = self._function.value(distances)
             queries = features * self._scale - self._scaled_center
             energies, gradients = self._expansion(queries.astype(self._dtype, copy=False))
@@ -62,6 +65,13 @@ class CpuEvaluator:
             separations *= weights[:, :, None]
             forces = self._sum_pairs(separations)
         return energies.astype(np.float64) + self._offset, forces
+
+    def _separations(self, positions: FloatArray) -> FloatArray:
+        """Return the vectors ``(B, D, 3)`` from the second to the first atom of each pair."""
+        if self._spread is not None:
+            dense: FloatArray = self._spread @ positions
+            return dense
+        return positions.take(self._first, axis=1) - positions.take(self._second, axis=1)
 
     def _sum_pairs(self, contributions: FloatArray) -> FloatArray:
         """Return the sum on every atom, ``(B, N, 3)``, of ``(B, D, 3)`` from the pairs."""

@@ -61,6 +61,7 @@ class Evaluator:
             parameters.feature_permutations,
             None if epsilon is None else self._tensor(epsilon).to(dtype),
         )
+        self._chunk = max(1, CHUNK_ELEMENTS // (3 * self.descriptor.n_features))
         self.cpu: CpuEvaluator | None = None
         if self.device.type == "cpu" and parameters.cell is None:
             precision = np.float64 if dtype == torch.float64 else np.float32
@@ -76,20 +77,25 @@ class Evaluator:
 
     def __call__(self, positions: Tensor) -> EnergiesForces:
         """Return energies and forces of positions ``(B, N, 3)`` in Å."""
-        chunk = max(1, CHUNK_ELEMENTS // (3 * self.descriptor.n_features))
-        evaluate = self._evaluate if self.cpu is None else self._evaluate_on_cpu
-        if len(positions) <= chunk:
-            return evaluate(positions)
-        parts = [evaluate(part) for part in torch.split(positions, chunk)]
+        if self.cpu is not None:
+            return EnergiesForces(*map(torch.from_numpy, self.in_numpy(positions.numpy())))
+        if len(positions) <= self._chunk:
+            return self._evaluate(positions)
+        parts = [self._evaluate(part) for part in torch.split(positions, self._chunk)]
         return EnergiesForces(
             torch.cat([part.energies for part in parts]), torch.cat([part.forces for part in parts])
         )
 
-    def _evaluate_on_cpu(self, positions: Tensor) -> EnergiesForces:
+    def in_numpy(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the same as arrays, where :attr:`cpu` is not None."""
         if self.cpu is None:
-            raise AssertionError("this evaluator is not on the CPU")
-        energies, forces = self.cpu(positions.numpy())
-        return EnergiesForces(torch.from_numpy(energies), torch.from_numpy(forces))
+            raise AssertionError("this evaluator is not on the CPU, or the model is periodic")
+        if len(positions) <= self._chunk:
+            return self.cpu(positions)
+        starts = range(0, len(positions), self._chunk)
+        parts = [self.cpu(positions[start : start + self._chunk]) for start in starts]
+        energies, forces = zip(*parts, strict=True)
+        return np.concatenate(energies), np.concatenate(forces)
 
     def _scaled(self, positions: Tensor) -> Features:
         values, gradients = self.descriptor.evaluate(positions)

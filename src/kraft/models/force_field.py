@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -277,10 +278,10 @@ class ForceField:
         array = checked_positions(positions, self.parameters.n_atoms)
         batch = array.reshape(-1, *array.shape[-2:])
         energies, forces = self._predict_many(batch)
-        finite = np.isfinite(energies)
-        if not (finite.all() and np.isfinite(forces.sum())):
-            finite &= np.isfinite(forces.reshape(len(finite), -1)).all(axis=1)
-            raise not_finite(batch, int(np.argmin(finite)))
+        if not math.isfinite(energies.sum() + forces.sum()):
+            finite = np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2))
+            if not finite.all():
+                raise not_finite(batch, int(np.argmin(finite)))
         if not self.has_energies:
             energies = np.full_like(energies, np.nan)
         values = Prediction(energies.reshape(array.shape[:-2]), forces.reshape(array.shape))
@@ -293,8 +294,8 @@ class ForceField:
 
     def _predict_many(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
         evaluator = self.evaluator
-        if len(positions) == 1 and isinstance(evaluator, Evaluator) and evaluator.cpu is not None:
-            return evaluator.cpu(positions)
+        if isinstance(evaluator, Evaluator) and evaluator.cpu is not None:
+            return evaluator.in_numpy(positions)
         with torch.inference_mode():
             energies, forces = evaluator(torch.from_numpy(positions).to(self.device))
         return energies.cpu().numpy(), forces.cpu().numpy()
