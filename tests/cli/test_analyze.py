@@ -203,3 +203,99 @@ def test_what_does_not_fit_is_said(run, trajectory, few_frames, tmp_path, capsys
     assert "Unknown energy unit" in refused("energy", trajectory, "--units", "furlongs")
     assert ".png" in refused("gyration", "still.xyz", "--plot", "a.txt")
     assert "start < stop" in refused("rmsd", "still.xyz", "--start", "5", "--stop", "5")
+
+
+def test_the_average_over_replicas_with_time(run, few_frames, tmp_path, capsys) -> None:
+    """Molecules that grow at different rates: 1, 2 and 3 % a frame."""
+    start = few_frames.positions[0]
+    factors = 1.0 + np.outer([0.01, 0.02, 0.03], np.arange(40))
+    names = [f"run-{replica}.xyz" for replica in range(3)]
+    for name, scale in zip(names, factors, strict=True):
+        positions = scale[:, None, None] * start
+        write(tmp_path / name, few_frames.atomic_numbers, positions, interval=5.0)
+    weights = atomic_masses[few_frames.atomic_numbers]
+    center = weights @ start / weights.sum()
+    size = np.sqrt(weights @ np.square(start - center).sum(axis=1) / weights.sum())
+    command = ["analyze", "gyration", *names, "--reach", str(1.2 * size), "--plot", "g.png"]
+    assert run(*command, "--json", "g.json") == 0
+    figures = json.loads((tmp_path / "g.json").read_text())
+    average = figures["over_replicas"]
+    np.testing.assert_allclose(average["mean"], size * factors.mean(axis=0))
+    spread = size * factors.std(axis=0, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(average["standard_error"], spread, atol=1e-12)
+    np.testing.assert_allclose(average["times"], 5.0 * np.arange(40))
+    np.testing.assert_allclose(figures["reached"]["each"], [100.0, 50.0, 100.0 / 3.0])
+    assert figures["reached"]["of_average"] == pytest.approx(50.0)
+    means = size * factors.mean(axis=1)
+    assert figures["between_replicas"] == pytest.approx(means.std(ddof=1) / np.sqrt(3))
+    shown = capsys.readouterr().out
+    assert "in all 3 replicas" in shown and "mean of 3 replicas" in shown
+    assert (tmp_path / "g.png").stat().st_size > 5000
+    assert run(*command[:-4], "--reach", "99") == 0
+    assert "not reached" in capsys.readouterr().out
+
+
+MD_TABLE = "step,time_ps,replica,potential_eV,kinetic_eV,temperature_K,conserved_eV"
+IPI_TABLE = """# column   1     --> step : The current simulation time step.
+# column   2     --> time{picosecond} : The elapsed simulation time.
+# column   3     --> conserved{electronvolt} : Conserved.
+# column   4     --> potential{electronvolt} : Potential.
+"""
+
+
+def test_energies_of_tables(run, few_frames, tmp_path, capsys) -> None:
+    noise = np.random.default_rng(0).normal(size=(50, 2))
+    potential = (-5.0 + noise).tolist()
+    rows = [
+        f"{step},{step / 1000!r},{replica},{potential[step][replica]!r},0.1,300.0,"
+        f"{-4.0 + (0.1 + 0.2 * replica) * step / 1000!r}"
+        for step in range(50)
+        for replica in (0, 1)
+    ]
+    (tmp_path / "run.csv").write_text("\n".join([MD_TABLE, *rows]) + "\n49,0.0")  # being written
+    assert run("analyze", "energy", "run.csv", "--json", "e.json", "--plot", "e.png") == 0
+    figures = json.loads((tmp_path / "e.json").read_text())
+    assert figures["potential"]["mean"] == pytest.approx(-5.0 + noise.mean())
+    assert figures["drift_per_ps"] == pytest.approx(0.2)
+    assert figures["temperature_K"]["mean"] == pytest.approx(300.0)
+    shown = capsys.readouterr().out
+    assert "2 replicas" in shown and "conserved energy" in shown
+    assert run("analyze", "run.csv", "--start", "10", "--units", "kcal/mol") == 0
+    assert "80 frames" in capsys.readouterr().out
+    steps = "".join(f"{step} {step / 2000!r} -4.0 {potential[step][0]!r}\n" for step in range(50))
+    (tmp_path / "simulation.out").write_text(IPI_TABLE + steps)
+    text = ""
+    for step, frame in enumerate(few_frames.positions[:50]):
+        text += f"{len(frame)}\n# CELL(abcABC): 9 9 9 90 90 90 Step: {step} Bead: 0 "
+        text += "x_centroid{angstrom} cell{angstrom}\n"
+        for number, row in zip(few_frames.atomic_numbers, frame.tolist(), strict=True):
+            text += f"{chemical_symbols[number]} {' '.join(map(repr, row))}\n"
+    (tmp_path / "simulation.xc.xyz").write_text(text)
+    for name in ("simulation.out", "simulation.xc.xyz"):  # the trajectory has no energies itself
+        assert run("analyze", "energy", name, "--json", "i.json") == 0
+        figures = json.loads((tmp_path / "i.json").read_text())
+        assert figures["potential"]["mean"] == pytest.approx(-5.0 + noise[:, 0].mean())
+        assert figures["times"][0][-1] == pytest.approx(24.5)
+    assert "those of simulation.out" in capsys.readouterr().err
+    assert run("analyze", "gyration", "simulation.xc.xyz", "--json", "r.json") == 0
+    figures = json.loads((tmp_path / "r.json").read_text())
+    np.testing.assert_allclose(figures["times"][0], 0.5 * np.arange(50))
+    assert "0.5 fs long, as simulation.out says" in capsys.readouterr().err
+
+
+def test_tables_that_do_not_fit_are_said(run, trajectory, tmp_path, capsys) -> None:
+    (tmp_path / "run.csv").write_text(f"{MD_TABLE}\n0,0.0,0,nan,0.1,300.0,nan\n")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "bad.csv").write_text(f"{MD_TABLE}\n0,zero,0,1,0.1,300.0,1\n")
+    (tmp_path / "simulation.out").write_text(IPI_TABLE.replace("potential{", "pot{") + "0 0 0 0\n")
+    for arguments, message in (
+        (("energy", "run.csv"), "trained without"),
+        (("energy", "other.csv"), "no table of a simulation"),
+        (("energy", "bad.csv"), "damaged"),
+        (("energy", "absent.csv"), "not there"),
+        (("energy", "simulation.out"), "one named potential"),
+        (("energy", "run.csv", trajectory), "Give either"),
+        (("rmsd", "run.csv"), "has no positions"),
+    ):
+        assert run("analyze", *arguments) == 1
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -13,7 +13,7 @@ import pytest
 
 import kraft
 from kraft.cli.interruption import StopSwitch
-from kraft.simulation import Langevin, Watching, run_md
+from kraft.simulation import Langevin, Log, Watching, run_md
 
 STEADY = ["--temperature", 50, "--friction", 0.1, "--on-extrapolation", "warn"]
 """The model of these tests has seen 20 frames: it is cooled down at once."""
@@ -35,6 +35,7 @@ def test_a_run_tells_what_it_did(run, model_file, start_file, tmp_path, capsys):
     arguments = ["md", model_file, start_file, *STEADY, "--steps", 100]
     assert run(*arguments, "--replicas", 2, "-o", "run.xyz", "--json", "run.json") == 0
     shown = capsys.readouterr().out
+    assert "  mean " in shown and " ± " in shown and "error too small" in shown  # 0.05 ps
     for text in ("2 replicas", "langevin at 50 K", "(100 steps)", "ns a day", "run-0.xyz"):
         assert text in shown
     figures = json.loads((tmp_path / "run.json").read_text())
@@ -61,8 +62,9 @@ def test_a_start_in_another_unit_is_told_at_once(run, model_file, start_file, tm
     atoms = ase.io.read(start_file)
     atoms.positions /= 0.529177  # a file in bohr
     ase.io.write(tmp_path / "bohr.xyz", atoms)
-    assert run("md", model_file, "bohr.xyz", "--steps", 20, "-o", "run.xyz") == 0
+    assert run("md", model_file, "bohr.xyz", "--steps", 20, "-o", "run.xyz") == 1
     shown = capsys.readouterr()
+    assert "exit code 1" in shown.err
     assert "1 of 1 start" in shown.err and "--length-unit" in shown.err
     assert "nothing was recorded" in shown.out and "nan" not in shown.out
     assert "--resume" not in shown.out and "kraft analyze" not in shown.out
@@ -80,6 +82,11 @@ def test_nothing_is_lost_without_being_asked(run, model_file, start_file, tmp_pa
     assert run(*arguments, "--steps", 20) == 1
     assert "--resume" in capsys.readouterr().err
     assert run(*arguments, "--steps", 40, "--resume") == 0
+    assert "already" not in capsys.readouterr().err
+    assert run(*arguments, "--steps", 30, "--resume") == 0
+    assert "has done 40 steps already, more than --steps 30" in capsys.readouterr().err
+    assert run(*arguments, "--steps", 40, "--resume") == 0
+    assert "done its 40 steps already" in capsys.readouterr().err
     assert len(ase.io.read(tmp_path / "run.xyz", ":")) == 3
     assert run(*arguments, "--steps", 40, "--resume", "--seed", 1) == 1
     assert "seed differs" in capsys.readouterr().err
@@ -133,8 +140,9 @@ def test_replicas_far_from_the_training_data_are_stopped(
     run, model_file, start_file, tmp_path, capsys
 ):
     arguments = ["md", model_file, start_file, "--steps", 3000, "--max-novelty", 0.3]
-    assert run(*arguments, "--replicas", 2, "-o", "run.xyz", "--json", "run.json") == 0
+    assert run(*arguments, "--replicas", 2, "-o", "run.xyz", "--json", "run.json") == 1
     shown = capsys.readouterr()
+    assert "All replicas were stopped" in shown.err
     assert "last sound geometry is kept" in shown.err and "2 of 2 replicas stopped" in shown.out
     figures = json.loads((tmp_path / "run.json").read_text())
     assert figures["n_stopped"] == 2 and figures["events"][0]["stopped"] is True
@@ -168,11 +176,32 @@ def test_a_start_of_exchanged_atoms_or_another_molecule(run, model_file, start_f
         (["--check-interval", 0], "at least 1"),
         (["--checkpoint-interval", "soon"], "Expected a time"),
         (["--replicas", 0], "n_replicas"),
+        (["--pull", 0, 8], "--pull-force 10"),
+        (["--pull-force", 10], "--pull 0 5"),
+        (["--pull", 0, 9, "--pull-force", 10], "numbered from 0 to 8"),
+        (["--pull", 3, 3, "--pull-force", 10], "two different atoms"),
     ],
 )
 def test_bad_options(run, model_file, start_file, capsys, options, message):
     assert run("md", model_file, start_file, "--steps", 5, "-o", "run.xyz", *options) == 1
     assert message in capsys.readouterr().err
+
+
+def test_steering(run, model_file, start_file, tmp_path, capsys):
+    arguments = ["md", model_file, start_file, *STEADY, "--steps", 40, "--pull", 0, 8]
+    arguments += ["-o", "run.xyz"]
+    assert run(*arguments, "--pull-force", -100, "--replicas", 2, "--json", "run.json") == 0
+    shown = capsys.readouterr().out
+    assert "100.0 pN pushing atoms 0 and 8 along their line" in shown and "work done" in shown
+    figures = json.loads((tmp_path / "run.json").read_text())
+    log = Log.read(tmp_path / "run.csv")
+    work = [-np.diff(log.external[log.replicas == number][[0, -1]])[0] for number in (0, 1)]
+    np.testing.assert_allclose(figures["external_force"]["work_eV"], work)
+    assert run(*arguments, "--pull-force", 100, "--replicas", 2, "--resume") == 1
+    assert "external force differs" in capsys.readouterr().err
+    fixed = [*arguments, "--pull-force", 10, "--pull-direction", 0, 0, -1, "--overwrite"]
+    assert run(*fixed) == 0
+    assert "(0.0, 0.0, -1.0)" in capsys.readouterr().out
 
 
 def test_a_model_without_gradient_is_warned_of_at_constant_energy(run, data_file, tmp_path, capsys):

@@ -27,12 +27,12 @@ from kraft.cli.analyze_display import (
     formula,
     graph_of,
     lengths,
-    mean_figures,
-    show_series,
-    with_error,
 )
+from kraft.cli.analyze_series import show_series
 from kraft.cli.analyze_spectrum import spectrum
+from kraft.cli.analyze_tables import read_tables, show_tables, tables_beside
 from kraft.cli.geometry_match import check_match
+from kraft.cli.means import mean_figures, with_error
 from kraft.cli.model_files import load_model
 from kraft.cli.options import Flag
 from kraft.cli.progress import progress_bars
@@ -76,6 +76,10 @@ def overview(
     """
     show.check()
     units = energy_units.chosen
+    tables = read_tables(trajectories, reading)
+    if tables is not None:
+        show_tables(tables, units, show)
+        return
     simulations = reading.open(trajectories)
     first = simulations.first()
     known = _known(first)
@@ -170,10 +174,11 @@ def gyration(
     *trajectories: Path,
     atoms: str = "all",
     geometric: Annotated[bool, Flag] = False,
+    reach: float | None = None,
     reading: TrajectoryOptions = TrajectoryOptions(),  # noqa: B008
     show: ShowOptions = ShowOptions(),  # noqa: B008
 ) -> None:
-    """Radius of gyration.
+    """Radius of gyration; of replicas also its average over them as a function of time.
 
     Parameters
     ----------
@@ -183,6 +188,8 @@ def gyration(
         Atoms that count.
     geometric
         Count all atoms alike, instead of by their masses.
+    reach
+        Å: tell when the radius first comes to this value.
     """
     show.check()
     simulations = reading.open(trajectories)
@@ -193,7 +200,8 @@ def gyration(
         found = simulations.collect(
             lambda frames, _: (radius_of_gyration(frames.positions[:, chosen], weights),), progress
         )
-    show_series(simulations, show, found, "radius of gyration", "Å", chosen_atoms(chosen, first))
+    what = chosen_atoms(chosen, first)
+    show_series(simulations, show, found, "radius of gyration", "Å", what, level=reach)
 
 
 @analyze.command
@@ -208,12 +216,20 @@ def energy(
     Parameters
     ----------
     trajectories
-        One file, or several (see --files).
+        One file, or several (see --files); or tables: run.csv of kraft md, those of i-PI. Of
+        i-PI's trajectories, which have no energies, the table beside them is read.
     """
     show.check()
     units = energy_units.chosen
+    tables = read_tables(trajectories, reading)
+    if tables is not None:
+        show_tables(tables, units, show)
+        return
     simulations = reading.open(trajectories)
     first = simulations.first()
+    if first.energies is None and (beside := tables_beside(trajectories, reading)) is not None:
+        show_tables(beside, units, show)
+        return
     first.require_energies()
     moving = first.velocities is not None
 

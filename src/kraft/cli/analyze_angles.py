@@ -30,10 +30,9 @@ from kraft.cli.analyze_display import (
     finish,
     graph_of,
     lengths,
-    mean_figures,
     warn_if_unconverged,
-    with_error,
 )
+from kraft.cli.means import mean_figures, with_error
 from kraft.cli.progress import progress_bars
 from kraft.cli.summary import counted, number, print_facts, print_notices
 from kraft.cli.trajectory_options import EnergyUnits, ShowOptions, TrajectoryOptions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -18,75 +18,19 @@ from kraft.analysis.trajectories import (
     stationarity,
 )
 from kraft.cli.console import out
+from kraft.cli.means import mean_figures, with_error
 from kraft.cli.outputs import note_written, write_json
-from kraft.cli.summary import counted, number, print_facts, print_notices, print_warning
-from kraft.cli.trajectory_options import Collected, Files, ShowOptions, Simulations
+from kraft.cli.summary import counted, number, print_notices, print_warning
+from kraft.cli.trajectory_options import Files, ShowOptions
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data import Units
-from kraft.reports.trajectory_figures import Panel, save_figure, series_figure
+from kraft.reports.trajectory_figures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SHORTEST_TEST = 40
 _TOO_SHORT = "the series is too short to know its error: blocks stay correlated"
-
-
-def with_error(mean: BlockedMean, unit: str, factor: float = 1.0) -> str:
-    """Return a mean with its standard error, digits by the error."""
-    value, error = mean.mean / factor, mean.standard_error / factor
-    if not np.isfinite(error):
-        return f"{number(value)} {unit}"
-    if error == 0.0:
-        return f"{number(value)} ± 0 {unit}"
-    digits = max(0, 1 - int(np.floor(np.log10(error))))
-    doubt = "" if mean.converged else " (too short: correlated throughout, error too small)"
-    return f"{value:.{digits}f} ± {error:.{digits}f} {unit}{doubt}"
-
-
-def mean_figures(mean: BlockedMean, factor: float = 1.0) -> dict[str, Any]:
-    """Return a mean for ``--json``, in a unit of ``factor``."""
-    return {
-        "mean": mean.mean / factor,
-        "standard_error": mean.standard_error / factor,
-        "n": mean.n,
-        "inefficiency": mean.inefficiency,
-        "converged": mean.converged,
-    }
-
-
-def show_series(
-    simulations: Simulations, show: ShowOptions, found: Collected, name: str, unit: str, what: str
-) -> None:
-    """Print, write and draw the first quantity collected."""
-    column = found.averaged(0)
-    mean = pooled_mean(column)
-    low, high = min(each.min() for each in column), max(each.max() for each in column)
-    print_facts(
-        f"{name[0].upper()}{name[1:]} of {simulations.title}",
-        [
-            ("atoms", what),
-            ("frames", lengths(found.times, found.n_frames)),
-            ("mean", with_error(mean, unit)),
-            ("range", f"{number(float(low))} to {number(float(high))} {unit}"),
-            ("last", f"{number(float(column[0][-1]))} {unit}"),
-        ],
-    )
-    figures = {
-        "trajectories": [file.path for file in simulations.files],
-        "files": simulations.meaning,
-        "quantity": name,
-        "unit": unit,
-        **mean_figures(mean),
-        "smallest": low,
-        "largest": high,
-        "series": column,
-        "times": found.times,
-    }
-    panel = Panel(f"{name} ({unit})", column)
-    finish(
-        simulations, show, figures, lambda title: series_figure([panel], found.times, title=title)
-    )
 
 
 def energy_rows(
@@ -166,17 +110,31 @@ def energy_figures(
     return found
 
 
+class Source(Protocol):
+    """What figures are of."""
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What was assumed."""
+        ...
+
+
 def finish(
-    simulations: Simulations,
+    source: Source,
     show: ShowOptions,
     figures: dict[str, Any],
     draw: Callable[[str], Figure],
 ) -> None:
     """Print what was assumed, write the figures and draw."""
-    print_notices(simulations.notices)
+    print_notices(source.notices)
     write_json(show.json, figures)
     if show.plot is not None:
-        save_figure(draw(simulations.title), show.plot)
+        save_figure(draw(source.title), show.plot)
         note_written(show.plot)
         out.print(f"\nWrote {show.plot}.", soft_wrap=True)
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kraft.cli.summary import print_notices
+from kraft.cli.summary import counted, print_notices, print_warning
 from kraft.core.errors import GeometryError
+from kraft.core.typing import FloatArray
 from kraft.data.geometry_format import Geometries
 from kraft.models import ForceField
 from kraft.models.molecule_match import check_elements, check_order
@@ -41,4 +42,18 @@ def check_match(
                 f"{source.name} is {'not ' if frames.cell is None else ''}periodic, the model is "
                 f"{'not' if model_cell is None else 'periodic'}; the model's cell counts."
             ]
+        )
+
+
+def warn_of_far_starts(
+    force_field: ForceField, starts: FloatArray, source: Path, max_novelty: float
+) -> None:
+    """Warn of starts ``(S, N, 3)`` that the model does not know, in a wrong unit for example."""
+    novelty = force_field.novelty(starts) if len(starts) else np.zeros(0)
+    far = int((novelty > max_novelty).sum())
+    if far:
+        print_warning(
+            f"{far} of {counted(len(novelty), 'start')} in {source.name} is unlike all training "
+            f"geometries: novelty up to {novelty.max():.2f}, beyond {max_novelty:g}. If positions "
+            "are not in Å, give their --length-unit."
         )

@@ -4,52 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from kraft.cli.console import out
-from kraft.cli.geometry_match import check_match
+from kraft.cli.geometry_match import check_match, warn_of_far_starts
 from kraft.cli.interruption import StopSwitch, resumable
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, Flag
-from kraft.cli.outputs import check_json, note_written, write_json
+from kraft.cli.outputs import check_json, note_written
+from kraft.cli.pimd_summary import summarize
 from kraft.cli.progress import progress_bars
-from kraft.cli.results import model_figures
-from kraft.cli.solver_flags import parse_time
-from kraft.cli.summary import (
-    counted,
-    duration,
-    number,
-    print_facts,
-    print_notices,
-    print_warning,
+from kraft.cli.simulation_options import (
+    DYNAMICS_GROUP,
+    RUN_GROUP,
+    WATCH_GROUP,
+    DynamicsOptions,
+    LongRunOptions,
+    WatchOptions,
+    already_done,
 )
+from kraft.cli.summary import counted, print_notices, print_warning
 from kraft.core.errors import OptionError
 from kraft.data.geometry_format import read_geometries
-from kraft.interfaces.ipi.driver import DRIVER_FILE, Extrapolation, KraftDriver
+from kraft.interfaces.ipi.bead_watch import BeadAlarm
+from kraft.interfaces.ipi.driver import DRIVER_FILE, KraftDriver
 from kraft.interfaces.ipi.folder import DriverOptions, prepare
 from kraft.interfaces.ipi.input_file import INPUT, PathIntegral, Thermostat
-from kraft.interfaces.ipi.run import PimdRun, require_ipi, run_pimd
+from kraft.interfaces.ipi.run import require_ipi, run_pimd
 from kraft.interfaces.ipi.socket_client import PORT, UNIX_PREFIX, Address, serve
-from kraft.models import ForceField
 from kraft.simulation.nve import NONCONSERVATIVE
-from kraft.simulation.watching import MAX_NOVELTY
-
-DYNAMICS_GROUP = Group("Dynamics", sort_key=30)
-WATCH_GROUP = Group("Watching the simulation", sort_key=35)
-RUN_GROUP = Group("Long runs", sort_key=40)
 
 
 @Parameter(name="*", group=DYNAMICS_GROUP)
 @dataclass(frozen=True)
-class PathOptions:
+class PathOptions(DynamicsOptions):
     """How the ring polymer moves."""
 
     beads: Annotated[int, Parameter(help="1 is classical dynamics.")] = 16
-    temperature: Annotated[float, Parameter(help="K.")] = 300.0
-    timestep: Annotated[float, Parameter(help="fs.")] = 0.5
     thermostat: Annotated[
         Thermostat,
         Parameter(
@@ -63,8 +56,6 @@ class PathOptions:
     splitting: Annotated[
         Literal["obabo", "baoab"], Parameter(help="Order of thermostat, kicks and moves.")
     ] = "obabo"
-    frame_interval: Annotated[int, Parameter(help="Steps between frames.")] = 20
-    seed: Annotated[int, Parameter(help="Of velocities and thermostat.")] = 0
 
     def path_integral(self, n_steps: int, checkpoint_interval: int) -> PathIntegral:
         """Return what is to be simulated; the checkpoints are at frames."""
@@ -85,16 +76,9 @@ class PathOptions:
 
 @Parameter(name="*", group=WATCH_GROUP)
 @dataclass(frozen=True)
-class PathWatchOptions:
+class PathWatchOptions(WatchOptions):
     """What is looked at besides energies and forces."""
 
-    on_extrapolation: Annotated[
-        Extrapolation,
-        Parameter(help="On too high a novelty: stop, write the geometry down, or ignore it."),
-    ] = "stop"
-    max_novelty: Annotated[
-        float, Parameter(help="Distance from the training geometries, about 1 near them.")
-    ] = MAX_NOVELTY
     uncertainty: Annotated[
         bool,
         Flag,
@@ -103,34 +87,21 @@ class PathWatchOptions:
 
     def driver(self, threads: int | None) -> DriverOptions:
         """Return what the driver does."""
-        if not self.max_novelty > 0.0:
-            raise OptionError(f"Expected a positive --max-novelty, got {self.max_novelty}.")
+        self.check()
         return DriverOptions(self.uncertainty, self.max_novelty, self.on_extrapolation, threads)
 
 
 @Parameter(name="*", group=RUN_GROUP)
 @dataclass(frozen=True)
-class PathRunOptions:
+class PathRunOptions(LongRunOptions):
     """Time limit, checkpoints, resuming."""
 
-    max_time: Annotated[
-        str | None,
-        Parameter(help="Stop after 90 (seconds), 30m, 1h30m …, so that --resume can go on."),
-    ] = None
     checkpoint_interval: Annotated[
         int, Parameter(help="Steps between checkpoints of i-PI, at frames.")
     ] = 1000
-    resume: Annotated[
-        bool, Flag, Parameter(help="Go on with a simulation; --steps may be larger than before.")
-    ] = False
     input_only: Annotated[
         bool, Flag, Parameter(help="Write the folder and do not run i-PI; needs no i-PI.")
     ] = False
-
-    @property
-    def seconds(self) -> float | None:
-        """The time limit in seconds, or None."""
-        return None if self.max_time is None else parse_time(self.max_time)
 
 
 def pimd(
@@ -183,6 +154,8 @@ def pimd(
         print_warning(NONCONSERVATIVE.split(" For dynamics")[0])
     if len(frames) > 1:
         print_notices([f"{start.name} has {len(frames)} geometries; the first is started from."])
+    if watch.on_extrapolation != "ignore":
+        warn_of_far_starts(force_field, frames.positions[:1], start, watch.max_novelty)
     if run.input_only:
         path = prepare(
             force_field, frames.positions[0], output, settings, driver, overwrite=overwrite
@@ -203,50 +176,15 @@ def pimd(
             max_time=seconds,
             progress=progress,
             stop_requested=lambda: switch.requested,
+            on_alarm=_print_alarm,
         )
-    _summarize(done, settings, force_field, model, json)
+    if run.resume and done.new_steps == 0:
+        print_notices([already_done(done.n_steps, steps)])
+    summarize(done, settings, force_field, watch.max_novelty, model, json)
 
 
-def _summarize(
-    done: PimdRun, run: PathIntegral, force_field: ForceField, model: Path, json: Path | None
-) -> None:
-    columns = {name.partition("{")[0]: values for name, values in done.table.items()}
-    later = columns["step"] > 0
-    means = {
-        name: float(np.mean(columns[name][later])) if later.any() else float("nan")
-        for name in ("temperature", "potential", "kinetic_cv")
-    }
-    rows = [
-        ("dynamics", f"{run.thermostat} at {run.temperature:g} K, steps of {run.timestep:g} fs"),
-        ("simulated", f"{number(1e-3 * run.timestep * done.n_steps)} ps ({done.n_steps} steps)"),
-        ("temperature", f"{number(means['temperature'])} K on average"),
-        ("kinetic energy", f"{number(means['kinetic_cv'])} eV, centroid virial estimator"),
-    ]
-    ns_per_day = float("nan")
-    if done.new_steps and done.seconds > 0.0:
-        each = done.seconds / done.new_steps
-        ns_per_day = 1e-6 * run.timestep * 86400.0 / each
-        rows.append(("speed", f"{number(ns_per_day)} ns a day, {duration(each)} a step"))
-    if done.alarms is not None:
-        rows.append(("extrapolation", f"yes, see {done.alarms}"))
-    print_facts(f"{counted(run.n_beads, 'bead')} of {model.name}", rows)
-    figures: dict[str, Any] = {
-        "folder": done.folder,
-        "n_steps": done.n_steps,
-        "n_beads": run.n_beads,
-        "timestep_fs": run.timestep,
-        "temperature_mean": means["temperature"],
-        "potential_mean_eV": means["potential"],
-        "kinetic_cv_mean_eV": means["kinetic_cv"],
-        "seconds": done.seconds,
-        "new_steps": done.new_steps,
-        "ns_per_day": ns_per_day,
-        "alarms": done.alarms,
-        **model_figures(force_field),
-    }
-    write_json(json, figures)
-    note_written(done.folder)
-    out.print(f"\nWrote {done.folder}; --resume with more --steps goes on.", soft_wrap=True)
+def _print_alarm(alarm: BeadAlarm) -> None:
+    print_warning(f"bead {alarm.bead} after {alarm.step} steps: {alarm.message}")
 
 
 def ipi_driver(

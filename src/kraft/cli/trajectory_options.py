@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter
 
 from kraft.analysis.trajectories import Frames, ReadingRules, TrajectoryFile, centroid, shortened
 from kraft.analysis.trajectories.frames import interval_of
+from kraft.analysis.trajectories.ipi_files import is_property_table
 from kraft.cli.options import RESULT_GROUP
 from kraft.cli.outputs import check_json, check_output
 from kraft.core.errors import DataError, OptionError
@@ -42,7 +43,7 @@ class TrajectoryOptions:
         ),
     ] = "replicas"
     frame_time: Annotated[
-        float | None, Parameter(help="fs between frames, where the file does not say.")
+        float | None, Parameter(help="fs between frames, where no file says.")
     ] = None
     length_unit: Annotated[
         str | None, Parameter(help="Unit of the positions where the file does not say: Å or bohr.")
@@ -58,10 +59,20 @@ class TrajectoryOptions:
         """Return the trajectories; OptionError without any."""
         if not paths:
             raise OptionError("Expected at least one trajectory, for example run.xyz.")
-        rules = ReadingRules(
+        for path in paths:
+            if is_table(path):
+                raise OptionError(
+                    f"{path.name} is a table of energies and has no positions. Give the trajectory "
+                    "beside it; of tables there is `kraft analyze energy`."
+                )
+        return Simulations([TrajectoryFile(path, self.rules) for path in paths], self.files)
+
+    @property
+    def rules(self) -> ReadingRules:
+        """Which frames to read, and what files do not say."""
+        return ReadingRules(
             self.length_unit, self.energy_unit, self.frame_time, self.start, self.stop, self.every
         )
-        return Simulations([TrajectoryFile(path, rules) for path in paths], self.files)
 
 
 @Parameter(name="*", group=RESULT_GROUP)
@@ -96,6 +107,11 @@ class EnergyUnits:
     def chosen(self) -> Units:
         """The units to show."""
         return Units.parse(self.units)
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a file is a table of energies (of kraft md or i-PI), and no trajectory."""
+    return path.suffix == ".csv" or (path.is_file() and is_property_table(path))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from kraft.analysis.trajectories import (
     FreeEnergyProfile,
     HarmonicSpectrum,
     Occupations,
+    ReplicaAverage,
     VelocitySpectrum,
 )
 from kraft.core.errors import OptionError
@@ -52,12 +53,15 @@ class Panel:
         Cumulative means to draw over them, or None.
     title
         Above the panel.
+    average
+        Over the replicas that the trajectories are, drawn with a band of one standard error.
     """
 
     label: str
     series: Sequence[FloatArray]
     cumulative: Sequence[FloatArray] | None = None
     title: str = ""
+    average: ReplicaAverage | None = None
 
 
 def series_figure(
@@ -90,13 +94,15 @@ def series_figure(
             color = _COLORS[index % len(_COLORS)]
             x = _abscissa(times[index] if timed else None, len(values))
             step = max(1, -(-len(values) // _MAX_POINTS))
-            faint = panel.cumulative is not None
+            faint = panel.cumulative is not None or panel.average is not None
             left.plot(
                 x[::step], values[::step], color=color, linewidth=0.8, alpha=0.35 if faint else 0.9
             )
             if panel.cumulative is not None:
                 mean = panel.cumulative[index]
                 left.plot(x[::step], mean[::step], color=color, linewidth=2.0)
+        if panel.average is not None:
+            _draw_average(left, panel.average, timed)
         pooled = np.concatenate(list(panel.series))
         bins = min(60, max(10, round(np.sqrt(len(pooled)))))
         density, edges = np.histogram(pooled, bins, density=True)
@@ -292,6 +298,16 @@ def spectrum_figure(
     axes.grid(axis="x", color=_LIGHT, linewidth=0.6)
     _tidy([axes])
     return figure  # type: ignore[no-any-return]
+
+
+def _draw_average(axes: Any, average: ReplicaAverage, timed: bool) -> None:
+    """Draw a mean over replicas with a band of one standard error."""
+    x = _abscissa(average.times if timed else None, len(average.mean))
+    low, high = (average.mean + sign * average.standard_error for sign in (-1.0, 1.0))
+    axes.fill_between(x, low, high, color=_DARK, alpha=0.25, linewidth=0, zorder=3)
+    label = f"mean of {average.counts[0]} replicas, band: standard error"
+    axes.plot(x, average.mean, color=_DARK, linewidth=2.0, zorder=4, label=label)
+    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0))
 
 
 def _draw_harmonic(

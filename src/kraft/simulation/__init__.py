@@ -10,6 +10,7 @@ from kraft.simulation.md import MdRun, run_md
 from kraft.simulation.nve import NveRun, run_nve
 from kraft.simulation.recording import Log
 from kraft.simulation.stability import Failure, Stability, check_stability
+from kraft.simulation.steering import Steering
 from kraft.simulation.watching import Watching
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NoseHooverChain",
     "NveRun",
     "Stability",
+    "Steering",
     "VelocityRescaling",
     "VelocityVerlet",
     "Watching",

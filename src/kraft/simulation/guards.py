@@ -171,7 +171,11 @@ class DistanceGuard:
 
     def check(self, motion: Motion, system: System) -> list[Alarm]:  # noqa: ARG002
         """Return the alarms."""
-        return self._alarms(pair_distances(motion.positions, self.cell))
+        return self.at(motion.positions)
+
+    def at(self, positions: FloatArray) -> list[Alarm]:
+        """Return the alarms at ``(R, N, 3)`` in Å."""
+        return self._alarms(pair_distances(positions, self.cell))
 
     def _alarms(self, distances: FloatArray) -> list[Alarm]:
         near, far = distances < self.lower, distances > self.upper
@@ -252,16 +256,7 @@ class NoveltyGuard:
 
     def check(self, motion: Motion, system: System) -> list[Alarm]:  # noqa: ARG002
         """Return the alarms."""
-        novelty = self.force_field.novelty(motion.positions)
-        return [
-            Alarm(
-                int(row),
-                "novelty",
-                f"The geometry is unlike the training geometries: novelty {novelty[row]:.2f}, "
-                f"beyond {self.limit:g}.",
-            )
-            for row in np.flatnonzero(novelty > self.limit)
-        ]
+        return novelty_alarms(self.force_field.novelty(motion.positions), self.limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,6 +290,19 @@ class UncertaintyGuard:
             )
             for row in np.flatnonzero(largest > self.limit)
         ]
+
+
+def novelty_alarms(novelty: FloatArray, limit: float) -> list[Alarm]:
+    """Return the alarms of geometries with a novelty ``(R,)`` beyond a limit."""
+    return [
+        Alarm(
+            int(row),
+            "novelty",
+            f"The geometry is unlike the training geometries: novelty {novelty[row]:.2f}, "
+            f"beyond {limit:g}.",
+        )
+        for row in np.flatnonzero(novelty > limit)
+    ]
 
 
 def visited_distances(force_field: ForceField) -> tuple[FloatArray, FloatArray] | None:

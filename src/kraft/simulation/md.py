@@ -28,6 +28,7 @@ from kraft.simulation.recording import Log, OutputFiles, Recorder
 from kraft.simulation.replicas import Replicas
 from kraft.simulation.restart import Event, Restart, read_restart, write_restart
 from kraft.simulation.starts import start_geometries
+from kraft.simulation.steering import Steering
 from kraft.simulation.watching import Watching
 
 _REPORT_INTERVAL = 0.2
@@ -92,6 +93,7 @@ def run_md(
     temperature: float = 300.0,
     n_replicas: int = 1,
     frame_interval: int = 20,
+    steering: Steering | None = None,
     watching: Watching = Watching(),  # noqa: B008
     seed: int = 0,
     resume: bool = False,
@@ -125,6 +127,8 @@ def run_md(
         Replicas to simulate.
     frame_interval
         Steps between frames.
+    steering
+        An external force on two atoms.
     watching
         What is watched, and what an alarm does.
     seed
@@ -180,6 +184,7 @@ def run_md(
         "frame interval": frame_interval,
         "interval between looks": watching.interval,
         "seed": seed,
+        "external force": None if steering is None else str(steering),
     }
     hottest = max(temperature, getattr(integrator, "temperature", 0.0))
     guards = watching.guards(force_field, positions, hottest)
@@ -192,8 +197,9 @@ def run_md(
         temperature=temperature,
         seed=seed,
         state=None if saved is None else saved.state,
+        steering=steering,
     )
-    recorder = Recorder(files, replicas.system)
+    recorder = Recorder(files, replicas.system, steering)
     if saved is None:
         files.restart.unlink(missing_ok=True)
         recorder.begin()

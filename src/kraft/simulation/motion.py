@@ -37,7 +37,7 @@ class Motion:
     forces
         ``(R, N, 3)`` in eV/Å.
     potential
-        ``(R,)`` in eV.
+        ``(R,)`` in eV, that of an external force included.
     heat
         ``(R,)`` in eV that the thermostat has put in; the total energy less this is conserved.
     thermostat

@@ -19,6 +19,7 @@ from kraft.core.errors import DataError, OptionError
 from kraft.core.typing import FloatArray, IntArray
 from kraft.simulation.motion import Motion
 from kraft.simulation.replicas import Replicas
+from kraft.simulation.steering import Steering
 from kraft.simulation.system import System
 
 LOG_COLUMNS = (
@@ -31,6 +32,9 @@ LOG_COLUMNS = (
     "conserved_eV",
 )
 """Columns of the table; the last is the total energy less the heat from the thermostat."""
+
+STEERED_COLUMNS = (*LOG_COLUMNS, "external_eV")
+"""Those with an external force: its potential, which is part of the conserved energy only."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,14 @@ class Recorder:
         Where to.
     system
         The molecule.
+    steering
+        An external force; the energies of frames are those without it.
     """
 
-    def __init__(self, files: OutputFiles, system: System) -> None:
-        self._files, self._system = files, system
+    def __init__(
+        self, files: OutputFiles, system: System, steering: Steering | None = None
+    ) -> None:
+        self._files, self._system, self._steering = files, system, steering
         self._symbols = [chemical_symbols[number] for number in system.atomic_numbers]
         self._cell = 'pbc="F F F"'
         if system.cell is not None:
@@ -141,7 +149,8 @@ class Recorder:
         for path in self._files.growing:
             path.unlink(missing_ok=True)
         self._files.log.parent.mkdir(parents=True, exist_ok=True)
-        _append(self._files.log, ",".join(LOG_COLUMNS) + "\n")
+        columns = LOG_COLUMNS if self._steering is None else STEERED_COLUMNS
+        _append(self._files.log, ",".join(columns) + "\n")
 
     def record(self, replicas: Replicas) -> None:
         """Append the frames of all replicas that move, and their rows of the table."""
@@ -149,17 +158,24 @@ class Recorder:
         kinetic = system.kinetic(motion.velocities)
         temperatures = system.temperatures(motion.velocities)
         conserved = motion.potential + kinetic - motion.heat
-        columns = (motion.potential, kinetic, temperatures, conserved)
+        potential = motion.potential
+        columns = [potential, kinetic, temperatures, conserved]
+        if self._steering is not None:
+            external = self._steering.potential(motion.positions)
+            potential = potential - external
+            columns = [potential, kinetic, temperatures, conserved, external]
         lines = []
         for row, number in enumerate(replicas.replicas):
             numbers = [float(column[row]) for column in columns]
             cells = [replicas.step, replicas.time, number, *numbers]
             lines.append(",".join(map(repr, cells)) + "\n")
-            self._frame(self._files.trajectories[number], motion, row, replicas)
+            path, energy = self._files.trajectories[number], float(potential[row])
+            self._frame(path, motion, row, replicas, energy)
         _append(self._files.log, "".join(lines))
 
-    def _frame(self, path: Path, motion: Motion, row: int, replicas: Replicas) -> None:
-        energy = float(motion.potential[row])
+    def _frame(
+        self, path: Path, motion: Motion, row: int, replicas: Replicas, energy: float
+    ) -> None:
         scalars = [f"step={replicas.step}", f"time_fs={1e3 * replicas.time!r}"]
         if np.isfinite(energy):
             scalars.append(f"energy={energy!r}")
@@ -208,6 +224,8 @@ class Log:
         ``(T,)`` eV; NaN where the model has no energies.
     temperatures
         ``(T,)`` K.
+    external
+        ``(T,)`` eV, potential of an external force; 0 without one.
     """
 
     steps: IntArray
@@ -217,6 +235,7 @@ class Log:
     kinetic: FloatArray
     temperatures: FloatArray
     conserved: FloatArray
+    external: FloatArray
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Log:
@@ -228,10 +247,16 @@ class Log:
             When it is none.
         """
         with Path(path).open(encoding="utf-8") as handle:
-            if tuple(handle.readline().strip().split(",")) != LOG_COLUMNS:
+            names = tuple(handle.readline().strip().split(","))
+            if names not in (LOG_COLUMNS, STEERED_COLUMNS):
                 raise DataError(f"{path} is no table of a simulation: expected {LOG_COLUMNS}.")
-            table = np.loadtxt(handle, delimiter=",", ndmin=2).reshape(-1, len(LOG_COLUMNS))
-        steps, times, replicas, potential, kinetic, temperatures, conserved = table.T.copy()
+            rows = [line.split(",") for line in handle if line.endswith("\n")]
+        try:  # a last line that was not written to its end is left out
+            table = np.array(rows, dtype=np.float64).reshape(-1, len(names)).T.copy()
+        except ValueError as error:
+            raise DataError(f"{path} is damaged: {error}.") from error
+        external = table[7] if names == STEERED_COLUMNS else np.zeros(table.shape[1])
+        steps, times, replicas, potential, kinetic, temperatures, conserved = table[:7]
         return cls(
             steps.astype(np.int64),
             times,
@@ -240,6 +265,7 @@ class Log:
             kinetic,
             temperatures,
             conserved,
+            external,
         )
 
     @property

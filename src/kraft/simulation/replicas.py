@@ -14,6 +14,7 @@ from kraft.models import ForceField
 from kraft.simulation.integrators import Integrator, VelocityVerlet
 from kraft.simulation.motion import Forces, ModelForces, Motion
 from kraft.simulation.noise import Noise
+from kraft.simulation.steering import SteeredForces, Steering
 from kraft.simulation.system import System, require_finite
 
 
@@ -129,18 +130,24 @@ class Replicas:
         temperature: float,
         seed: int = 0,
         state: State | None = None,
+        steering: Steering | None = None,
     ) -> Replicas:
         """Return replicas of the molecule of a model, new ones as by :meth:`start`.
 
-        With a state they go on from there; ``positions`` are where they started.
+        With a state they go on from there; ``positions`` are where they started. An external force
+        and its potential are added to those of the model.
         """
         system = System.of(
             force_field.atomic_numbers,
             positions,
             keeps_momentum=integrator.keeps_momentum,
             cell=force_field.parameters.cell,
+            turned=steering is not None and steering.turns,
         )
-        forces = ModelForces(force_field)
+        forces: Forces = ModelForces(force_field)
+        if steering is not None:
+            steering.require_atoms(system.n_atoms)
+            forces = SteeredForces(forces, steering)
         if state is not None:
             return cls(system, integrator, forces, state)
         return cls.start(system, integrator, forces, positions, temperature=temperature, seed=seed)

@@ -34,12 +34,15 @@ class System:
         Motions that the temperature counts.
     cell
         ``(3, 3)`` in Å, rows are vectors, or None for a free molecule.
+    turned
+        Whether an external force turns the molecule, so that rotation is a motion as others are.
     """
 
     atomic_numbers: IntArray
     masses: FloatArray
     degrees_of_freedom: int
     cell: FloatArray | None = None
+    turned: bool = False
 
     @classmethod
     def of(
@@ -49,18 +52,20 @@ class System:
         *,
         keeps_momentum: bool,
         cell: FloatArray | None = None,
+        turned: bool = False,
     ) -> System:
         """Return the system of atoms that start at ``(R, N, 3)`` in Å, with standard masses.
 
         Where the momentum is kept, and is zero, translation does not count as a motion, nor does
-        rotation of a free molecule.
+        rotation of a free molecule that is not turned from outside.
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         masses = np.asarray(atomic_masses[numbers], dtype=np.float64)
         n_motions = 3 * len(numbers)
         if keeps_momentum:
-            n_motions -= 3 + (_n_rotations(positions[0], masses) if cell is None else 0)
-        return cls(numbers, masses, max(1, n_motions), cell)
+            still = cell is None and not turned
+            n_motions -= 3 + (_n_rotations(positions[0], masses) if still else 0)
+        return cls(numbers, masses, max(1, n_motions), cell, turned)
 
     @property
     def n_atoms(self) -> int:
@@ -94,14 +99,14 @@ class System:
         """Draw velocities ``(R, N, 3)`` in Å/fs from the distribution at a temperature in K.
 
         Where the momentum is kept they have no net translation and, for a free molecule at
-        ``positions`` (R, N, 3) in Å, no rotation. ``exact`` scales them so that the kinetic energy
-        is that of the temperature, rather than on average only.
+        ``positions`` (R, N, 3) in Å that is not turned from outside, no rotation. ``exact`` scales
+        them so that the kinetic energy is that of the temperature, rather than on average only.
         """
         widths = np.sqrt(BOLTZMANN * temperature / self.inertia)
         velocities = widths * noise.normal(self.n_atoms, 3)
         if keeps_momentum:
             velocities = without_rigid_motion(
-                positions, velocities, self.masses, free=self.cell is None
+                positions, velocities, self.masses, free=self.cell is None and not self.turned
             )
         if exact and temperature > 0.0:
             factors = np.sqrt(temperature / self.temperatures(velocities))

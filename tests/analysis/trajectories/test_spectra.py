@@ -9,14 +9,15 @@ import kraft
 from kraft.analysis.trajectories import (
     BondGraph,
     SpectrumSum,
-    harmonic_spectrum,
     normal_modes,
     select_atoms,
     velocity_spectrum,
+    vibrations,
     without_rigid_motion,
 )
 from kraft.analysis.trajectories.velocity_spectrum import LIGHT
 from kraft.core.errors import DataError, OptionError
+from kraft.interfaces.surface import relax
 
 
 def oscillation(wavenumber, interval, n, amplitude=1.0, phase=0.3):
@@ -153,9 +154,19 @@ def test_modes_of_a_diatomic():
     assert unstable[0] == pytest.approx(-waves[0])
 
 
-def test_harmonic_spectrum_of_a_model(ethanol_force_field: kraft.ForceField, ethanol_parts):
+def test_a_linear_molecule_keeps_its_bends():
+    rng = np.random.default_rng(0)
+    line = np.outer([0.0, 1.16, 2.22], [0.0, 0.6, 0.8])
+    half = rng.normal(size=(9, 9))
+    for bent, n_modes in ((0.0, 4), (1e-5, 4), (0.2, 3)):
+        points = line.copy()
+        points[1, 0] += bent
+        assert len(normal_modes(half @ half.T, [12.0, 12.0, 16.0], points)[0]) == n_modes
+
+
+def test_vibrations_of_a_model(ethanol_force_field: kraft.ForceField, ethanol_parts):
     start = ethanol_parts.test.positions[3]
-    found = harmonic_spectrum(ethanol_force_field, start)
+    found = vibrations(ethanol_force_field, relax(ethanol_force_field, start, fmax=1e-4).positions)
     assert found.wavenumbers.shape == (21,) and found.modes.shape == (21, 9, 3)
     assert found.max_force < 1e-4
     stretches = found.wavenumbers[found.wavenumbers > 2500.0]
@@ -167,5 +178,5 @@ def test_harmonic_spectrum_of_a_model(ethanol_force_field: kraft.ForceField, eth
     grid = np.linspace(0.0, 4500.0, 9001)
     curve = found.broadened(grid, 10.0)
     assert curve.sum() * 0.5 == pytest.approx(1.0, rel=1e-3)
-    as_it_is = harmonic_spectrum(ethanol_force_field, start, relax=False)
+    as_it_is = vibrations(ethanol_force_field, start)
     assert as_it_is.max_force > 0.1

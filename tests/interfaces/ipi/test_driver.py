@@ -10,6 +10,7 @@ from molecules import CARBON_DIOXIDE, WATER
 from toy_models import toy_force_field
 
 from kraft.core.errors import GeometryError, OptionError
+from kraft.interfaces.ipi.bead_watch import read_alarms
 from kraft.interfaces.ipi.driver import KraftDriver
 
 BOX = 100.0 * np.eye(3)
@@ -92,28 +93,77 @@ def test_extras_have_deviations(ethanol_force_field, ethanol_parts):
         assert extras["forces_std"] == pytest.approx(wanted.forces_std[bead].max(), rel=1e-6)
 
 
-def test_extrapolation_stops_and_keeps_geometries(water, beads, tmp_path):
-    alarms = tmp_path / "alarms.xyz"
-    far = beads[0] * 2.0
-    limit = 0.5 * (water.novelty(beads[0] * ase.units.Bohr) + water.novelty(far * ase.units.Bohr))
-    assert limit < water.novelty(far * ase.units.Bohr)
-    driver = KraftDriver(
-        water, max_novelty=limit, on_extrapolation="stop", alarms=alarms, check_order=False
-    )
-    driver([BOX] * 2, [beads[0], beads[0]])
-    with pytest.raises(GeometryError, match=r"Bead 1 is unlike .* after 1 steps"):
-        driver([BOX] * 2, [beads[0], far])
+@pytest.fixture
+def alarms(tmp_path):
+    return tmp_path / "alarms.xyz"
+
+
+def stretched(bead, bond):
+    """A bead (bohr) whose first O-H has this length in Å."""
+    moved, vector = bead.copy(), bead[1] - bead[0]
+    moved[1] = moved[0] + vector * (bond / ase.units.Bohr / np.linalg.norm(vector))
+    return moved
+
+
+def test_extrapolation_stops_and_keeps_geometries(water, beads, alarms):
+    novelty = [float(water.novelty(bead * ase.units.Bohr)) for bead in beads]
+    near, far = beads[int(np.argmin(novelty))], beads[int(np.argmax(novelty))]
+    limit = 0.5 * (min(novelty) + max(novelty))
+    driver = KraftDriver(water, max_novelty=limit, on_extrapolation="stop", alarms=alarms)
+    driver([BOX] * 2, [near, near])
+    for _ in range(2):  # i-PI asks again after an error
+        with pytest.raises(GeometryError, match=r"Bead 1 after 1 steps: .* is unlike"):
+            driver([BOX] * 2, [near, far])
     sound, bad = ase.io.read(alarms, ":")
-    np.testing.assert_allclose(sound.positions, beads[0] * ase.units.Bohr, rtol=1e-12)
+    np.testing.assert_allclose(sound.positions, near * ase.units.Bohr, rtol=1e-12)
     np.testing.assert_allclose(bad.positions, far * ase.units.Bohr, rtol=1e-12)
-    assert (bad.info["bead"], list(bad.numbers)) == (1, [8, 1, 1])
+    assert (bad.info["bead"], bad.info["alarm"], list(bad.numbers)) == (1, "novelty", [8, 1, 1])
+    assert sound.info["sound"] and not bad.info["sound"]
 
 
-def test_extrapolation_may_be_written_down_only(water, beads, tmp_path):
-    alarms = tmp_path / "alarms.xyz"
+def test_a_broken_bond_of_one_bead_stops(water, beads, alarms, tmp_path):
+    start = tmp_path / "start.xyz"
+    ase.io.write(start, ase.Atoms(WATER.atomic_numbers, WATER.positions))
+    options = {"on_extrapolation": "stop", "check_order": False}
+    driver = KraftDriver(water, alarms=alarms, start=start, **options)
+    driver([BOX] * 2, beads[:2])
+    with pytest.raises(GeometryError, match=r"Bead 1 after 1 steps: The bond O0-H1 is 2\.50 Å"):
+        driver([BOX] * 2, [beads[0], stretched(beads[1], 2.5)])
+    near = stretched(beads[1], 0.4)
+    with pytest.raises(GeometryError, match=r"Bead 0 after 1 steps: Atoms O0-H1 are 0\.40 Å"):
+        driver([BOX] * 2, [near, beads[0]])
+    assert [alarm.reason for alarm in read_alarms(alarms)] == ["broken bond", "close contact"]
+    without_start = KraftDriver(water, **options)  # the beads that come first tell the bonds
+    without_start([BOX] * 2, beads[:2])
+    with pytest.raises(GeometryError, match="The bond O0-H1"):
+        without_start([BOX] * 2, [beads[0], stretched(beads[1], 2.5)])
+
+
+def test_extrapolation_may_be_written_down_only_once_for_each_kind(water, beads, alarms):
     driver = KraftDriver(water, max_novelty=1e-3, alarms=alarms)
-    driver(BOX, beads[0])
-    assert len(ase.io.read(alarms, ":")) == 1
+    for _ in range(2):
+        driver([BOX] * 2, beads[:2])
+    far = stretched(beads[1], 2.5)
+    KraftDriver(water, max_novelty=1e-3, alarms=alarms)([BOX] * 2, beads[:2])  # resumed
+    driver([BOX] * 2, [beads[0], far])
+    found = read_alarms(alarms)
+    assert [(a.step, a.bead, a.reason) for a in found] == [
+        (0, 0, "novelty"),
+        (0, 1, "novelty"),
+        (2, 1, "broken bond"),
+    ]
+    assert "The bond O0-H1 is 2.50 Å" in found[2].message
+    assert len(ase.io.read(alarms, ":")) == 4  # and the last sound one before the third
+    ignored = KraftDriver(water, max_novelty=1e-3, alarms=alarms, on_extrapolation="ignore")
+    ignored([BOX] * 2, [beads[0], far])
+    assert len(ase.io.read(alarms, ":")) == 4
+
+
+def test_a_start_of_another_molecule(water, beads, tmp_path):
+    ase.io.write(tmp_path / "two.xyz", ase.Atoms("OH", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))
+    driver = KraftDriver(water, on_extrapolation="stop", start=tmp_path / "two.xyz")
+    with pytest.raises(GeometryError, match="has 2 atoms, the simulation has 3"):
+        driver(BOX, beads[0])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import ase.io
 import numpy as np
 import pytest
 
+from kraft.analysis.trajectories import TrajectoryFile, read_trajectory
 from kraft.cli.main import main
 from kraft.core.errors import GeometryError, UnfinishedError
 from kraft.interfaces.ipi import (
@@ -15,6 +16,7 @@ from kraft.interfaces.ipi import (
     IpiError,
     PathIntegral,
     prepare,
+    read_extras,
     read_table,
     run_pimd,
 )
@@ -79,10 +81,22 @@ def test_trajectories_are_read_by_ase(finished, ethanol_force_field, start):
 
 
 def test_extras_are_those_of_the_frames(finished, ethanol_force_field):
-    lines = (finished / "simulation.extras").read_text().splitlines()
+    extras = read_extras(finished / "simulation.extras")
     last = [ase.io.read(finished / f"simulation.pos_{bead}.xyz", -1).positions for bead in range(4)]
-    written = np.array(lines[-1].split(), dtype=float)
-    np.testing.assert_allclose(written, ethanol_force_field.novelty(last), rtol=1e-3)
+    assert extras["novelty"].shape == (7, 4)
+    np.testing.assert_allclose(extras["novelty"][-1], ethanol_force_field.novelty(last), rtol=1e-3)
+
+
+def test_times_of_trajectories_come_from_the_folder(finished, tmp_path):
+    for name in ("simulation.pos_1.xyz", "simulation.xc.xyz"):
+        frames = read_trajectory(finished / name)
+        np.testing.assert_allclose(frames.times, np.arange(0.0, 6.1, 1.0), rtol=1e-9)
+    shutil.copytree(finished, tmp_path / "bare")
+    (tmp_path / "bare" / "simulation.out").unlink()  # the input says it, too
+    file = TrajectoryFile(tmp_path / "bare" / "simulation.xc.xyz")
+    (frames,) = file.chunks()
+    np.testing.assert_allclose(frames.times, np.arange(0.0, 6.1, 1.0), rtol=1e-9)
+    assert any("steps are 0.5 fs long, as input.xml says" in note for note in file.notices)
 
 
 def test_killed_and_resumed_is_as_if_nothing_happened(
@@ -120,9 +134,38 @@ def test_a_limit_of_time_leaves_a_state(ethanol_force_field, start, tmp_path):
 @needs_ipi
 def test_extrapolation_stops_the_run(ethanol_force_field, start, tmp_path):
     driver = DriverOptions(max_novelty=1e-3, on_extrapolation="stop")
+    told = []
     with pytest.raises(GeometryError, match=r"unlike the training geometries.*alarms\.xyz"):
-        run_pimd(ethanol_force_field, start, tmp_path, PathIntegral(**SETTINGS), driver)
-    assert len(ase.io.read(tmp_path / "alarms.xyz", ":")) == 1
+        run_pimd(
+            ethanol_force_field,
+            start,
+            tmp_path,
+            PathIntegral(**SETTINGS),
+            driver,
+            on_alarm=told.append,
+        )
+    assert len(ase.io.read(tmp_path / "alarms.xyz", ":")) == 4
+    assert [(alarm.bead, alarm.reason) for alarm in told] == [(b, "novelty") for b in range(4)]
+    settings = PathIntegral(**{**SETTINGS, "n_steps": 2})
+    done = run_pimd(ethanol_force_field, start, tmp_path, settings, resume=True)
+    assert done.n_steps == 2 and done.novelty.shape == (2, 4)
+    assert len(done.events) == 4  # of before
+
+
+def test_an_unsound_start_is_refused_before_anything_is_written(
+    ethanol_force_field, start, tmp_path
+):
+    folder = tmp_path / "run"
+    with pytest.raises(GeometryError, match="check the unit of length"):
+        prepare(ethanol_force_field, 0.529 * start, folder, PathIntegral(10))
+    assert not folder.exists()
+    prepare(
+        ethanol_force_field,
+        0.529 * start,
+        folder,
+        PathIntegral(10),
+        DriverOptions(on_extrapolation="ignore"),
+    )
 
 
 @needs_ipi
@@ -134,10 +177,17 @@ def test_one_bead_on_the_command_line(ethanol_force_field, start, tmp_path, caps
     arguments = ["pimd", str(model), str(geometry), "--steps", "6", "-o", folder]
     options = ["--beads", "1", "--frame-interval", "2", "--splitting", "baoab"]
     assert main([*arguments, *options]) == 0
-    assert "1 bead of model.safetensors" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    for text in ("1 bead of model.safetensors", "novelty", "alarms", "kraft analyze energy"):
+        assert text in shown.out
     assert len(ase.io.read(f"{folder}/simulation.pos_0.xyz", ":")) == 4
     assert main([*arguments, *options]) == 1
     assert "--resume" in capsys.readouterr().err
+    assert main([*arguments, *options, "--resume"]) == 0
+    assert "done its 6 steps already" in capsys.readouterr().err
+    arguments[4] = "2"
+    assert main([*arguments, *options, "--resume"]) == 0
+    assert "more than --steps 2" in " ".join(capsys.readouterr().err.split())
 
 
 @needs_ipi

@@ -20,10 +20,16 @@ from kraft.analysis.trajectories.energy import (
     drift,
     kinetic_energies,
 )
+from kraft.analysis.trajectories.ensemble import (
+    ReplicaAverage,
+    average_over_replicas,
+    between_replicas,
+    first_reached,
+)
 from kraft.analysis.trajectories.frames import Frames, centroid, shortened
 from kraft.analysis.trajectories.free_energy import FreeEnergyProfile, free_energy_profile
 from kraft.analysis.trajectories.gyration import radius_of_gyration
-from kraft.analysis.trajectories.harmonic import HarmonicSpectrum, harmonic_spectrum, normal_modes
+from kraft.analysis.trajectories.harmonic import HarmonicSpectrum, normal_modes, vibrations
 from kraft.analysis.trajectories.minima import Basins, Occupations, find_basins, occupations
 from kraft.analysis.trajectories.reading import ReadingRules, TrajectoryFile, read_trajectory
 from kraft.analysis.trajectories.rotation import (
@@ -54,13 +60,16 @@ __all__ = [
     "Occupations",
     "ReadingRules",
     "RelativeRotation",
+    "ReplicaAverage",
     "SpectrumSum",
     "Stationarity",
     "Superposition",
     "TrajectoryFile",
     "VelocitySpectrum",
     "angle_histogram",
+    "average_over_replicas",
     "backbone",
+    "between_replicas",
     "blocked_mean",
     "centroid",
     "cumulative_mean",
@@ -69,9 +78,9 @@ __all__ = [
     "dihedral_angles",
     "drift",
     "find_basins",
+    "first_reached",
     "folded",
     "free_energy_profile",
-    "harmonic_spectrum",
     "kinetic_energies",
     "long_axis",
     "normal_modes",
@@ -87,5 +96,6 @@ __all__ = [
     "stationarity",
     "superpose",
     "velocity_spectrum",
+    "vibrations",
     "without_rigid_motion",
 ]

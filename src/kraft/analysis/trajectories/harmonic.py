@@ -1,4 +1,4 @@
-"""Harmonic vibrations of a model: frequencies from its analytic Hessian at a minimum."""
+"""Harmonic vibrations of a model, from its analytic Hessian at a stationary geometry."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import ase.data
 import ase.units
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 
 from kraft.analysis.trajectories.velocity_spectrum import LIGHT
-from kraft.core.errors import SolverError
+from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray
 from kraft.models import ForceField
 
-MAX_FORCE = 1e-4
-"""eV/Å: a geometry is a minimum when no force component is larger."""
+_LINEAR = 1e-3
+"""Rigid motions smaller than this part of the largest are none: rotations about a linear molecule's
+axis. A molecule is linear when its atoms are within about a thousandth of its length of a line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +32,41 @@ class HarmonicSpectrum:
     positions
         ``(N, 3)`` in Å where they were calculated.
     max_force
-        Largest force component there, eV/Å.
+        Largest force on an atom there, eV/Å.
+    masses
+        ``(N,)`` in u.
     """
 
     wavenumbers: FloatArray
     modes: FloatArray
     positions: FloatArray
     max_force: float
+    masses: FloatArray
+
+    @property
+    def n_imaginary(self) -> int:
+        """Imaginary modes: 0 at a minimum, 1 at a transition state."""
+        return int((self.wavenumbers < 0.0).sum())
+
+    @property
+    def zero_point_energy(self) -> float:
+        """Half a quantum of every real mode, in eV."""
+        real = self.wavenumbers[self.wavenumbers > 0.0]
+        return 0.5 * float(real.sum()) * ase.units.invcm
+
+    @property
+    def displacements(self) -> FloatArray:
+        """``(r, N, 3)`` Cartesian displacements of the modes, of length one each."""
+        moved = self.modes / np.sqrt(self.masses)[:, None]
+        sizes = np.sqrt(np.square(moved).sum(axis=(1, 2), keepdims=True))
+        shown: FloatArray = moved / sizes
+        return shown
+
+    @property
+    def reduced_masses(self) -> FloatArray:
+        """``(r,)`` in u: mass with which a mode of Cartesian length one moves."""
+        reduced: FloatArray = 1.0 / (np.square(self.modes).sum(axis=2) / self.masses).sum(axis=1)
+        return reduced
 
     def weights(self, atoms: ArrayLike | None = None) -> FloatArray:
         """Return the share ``(r,)`` of some atoms in the kinetic energy of each mode."""
@@ -80,10 +108,13 @@ def normal_modes(
     return rates / (2.0 * np.pi * LIGHT), (inner @ vectors).T.reshape(-1, len(points), 3)
 
 
-def harmonic_spectrum(
-    force_field: ForceField, positions: ArrayLike, *, relax: bool = True
+def vibrations(
+    force_field: ForceField, positions: ArrayLike, *, masses: ArrayLike | None = None
 ) -> HarmonicSpectrum:
-    """Return the normal modes of a model at the minimum near a geometry.
+    """Return the normal modes of a model at a geometry, which is taken as it is.
+
+    They mean vibrations at a stationary geometry only: :func:`kraft.interfaces.surface.relax` it
+    first, and look at ``max_force``.
 
     Parameters
     ----------
@@ -91,59 +122,26 @@ def harmonic_spectrum(
         A model with a Hessian.
     positions
         ``(N, 3)`` in Å in the model's order of atoms.
-    relax
-        Go to the minimum first; otherwise the geometry is taken as it is.
+    masses
+        ``(N,)`` in u; standard atomic weights by default.
 
     Raises
     ------
     GeometryError
         When the geometry does not fit the model.
     OptionError
-        When the model has no Hessian.
-    SolverError
-        When no minimum was reached.
+        When the model has no Hessian, or masses are not positive or of another number.
     """
-    start = np.asarray(positions, dtype=np.float64)
-    hessian = force_field.hessian(start)  # first, since it tells what does not fit
-    points = _minimum(force_field, start, hessian) if relax else start
-    masses = ase.data.atomic_masses[force_field.atomic_numbers]
+    points = np.asarray(positions, dtype=np.float64)
+    hessian = force_field.hessian(points)  # first, since it tells what does not fit
+    given = ase.data.atomic_masses[force_field.atomic_numbers] if masses is None else masses
+    weights = np.array(given, dtype=np.float64)
+    if weights.shape != (len(points),) or not (np.isfinite(weights) & (weights > 0.0)).all():
+        raise OptionError(f"Expected {len(points)} positive masses, got {weights.tolist()}.")
     periodic = force_field.parameters.cell is not None
-    found = normal_modes(force_field.hessian(points), masses, points, periodic=periodic)
-    force = float(np.abs(force_field.predict(points)[1]).max())
-    return HarmonicSpectrum(*found, points, force)
-
-
-def _minimum(force_field: ForceField, start: FloatArray, hessian: FloatArray) -> FloatArray:
-    """Return the minimum near ``start``: BFGS from the inverse of the Hessian made positive."""
-    shape = start.shape
-
-    def value(flat: FloatArray) -> tuple[float, FloatArray]:
-        energy, forces = force_field.predict(flat.reshape(shape))
-        return float(energy), -np.asarray(forces).reshape(-1)
-
-    values, vectors = np.linalg.eigh(hessian)
-    inverse = (vectors / np.maximum(np.abs(values), 1.0)) @ vectors.T
-    result = minimize(
-        value,
-        start.reshape(-1),
-        jac=True,
-        method="BFGS",
-        options={
-            "gtol": 0.1 * MAX_FORCE,
-            "norm": np.inf,
-            "maxiter": 50 * start.size,
-            "hess_inv0": 0.5 * (inverse + inverse.T),
-        },
-    )
-    points: FloatArray = result.x.reshape(shape)
-    largest = float(np.abs(force_field.predict(points)[1]).max())
-    if not largest <= MAX_FORCE:
-        raise SolverError(
-            f"No minimum of the model was found: forces up to {largest:.2g} eV/Å are left, "
-            f"expected {MAX_FORCE:g}. Start from a geometry near a minimum, or take it as it is "
-            "(--no-relax; Python: relax=False)."
-        )
-    return points
+    found = normal_modes(hessian, weights, points, periodic=periodic)
+    force = float(np.linalg.norm(force_field.predict(points)[1], axis=1).max())
+    return HarmonicSpectrum(*found, points, force, weights)
 
 
 def _rigid_motions(points: FloatArray, masses: FloatArray, periodic: bool) -> FloatArray:
@@ -155,5 +153,5 @@ def _rigid_motions(points: FloatArray, masses: FloatArray, periodic: bool) -> Fl
         motions += [np.cross(axis, arms) * roots for axis in np.eye(3)]
     stacked = np.stack([motion.reshape(-1) for motion in motions], axis=1)
     left, sizes, _ = np.linalg.svd(stacked, full_matrices=False)
-    basis: FloatArray = left[:, sizes > 1e-6 * sizes[0]]
+    basis: FloatArray = left[:, sizes > _LINEAR * sizes[0]]
     return basis

@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 
 from kraft.analysis.trajectories.frames import Frames, interval_of, joined
+from kraft.analysis.trajectories.ipi_files import time_step_of
 from kraft.analysis.trajectories.xyz_text import TextFrame, atomic_numbers, xyz_frames
 from kraft.core.errors import DataError, OptionError, UnitError
 from kraft.core.progress import Progress, silent
@@ -155,7 +156,7 @@ class TrajectoryFile:
                 frame.columns["pos"][None] * units.length,
                 _velocities(frame, numbers, units),
                 _energy(frame, units),
-                self._time(frame.number("time_fs"), index),
+                self._time(_stated_time(frame, units), index),
                 _text_cell(frame, units, self.path.name),
                 self.path.name,
             )
@@ -163,7 +164,7 @@ class TrajectoryFile:
 
     def _text_units(self, frame: TextFrame) -> _TextUnits:
         """Return the units of the first frame; note what a convention decided."""
-        ipi, rules, name = frame.ipi(), self.rules, self.path.name
+        ipi, rules, name, step = frame.ipi(), self.rules, self.path.name, None
         stated = frame.text("length_unit")
         length = rules.length_unit or stated
         if ipi is not None:
@@ -175,6 +176,9 @@ class TrajectoryFile:
                 )
             length = _IPI_LENGTHS[unit]
             self._note(f"{name}: i-PI's cell is not used; the molecule is taken as free.")
+            if rules.frame_time is None and (found := time_step_of(self.path)) is not None:
+                step = found.fs
+                self._note(f"i-PI's steps are {step:.6g} fs long, as {found.source} says.")
         elif length is None:
             length = "Å"
             self._note(
@@ -196,6 +200,7 @@ class TrajectoryFile:
             None if energy is None else Units(energy).energy_factor,
             in_ase_units,
             stated,
+            step,
         )
 
     def _from_ase(self) -> Iterator[Frames]:
@@ -288,12 +293,13 @@ class TrajectoryFile:
 
 @dataclass(frozen=True)
 class _TextUnits:
-    """Factors to Å and eV, whether momenta are in ASE's units, and the length unit as stated."""
+    """Factors to Å and eV, whether momenta are in ASE's, length unit as stated, fs of a step."""
 
     length: float
     energy: float | None
     momenta: bool
     stated_length: str | None
+    step: float | None
 
 
 def read_trajectory(
@@ -317,7 +323,8 @@ def read_trajectory(
         Units where the file does not state them. Lengths are in Å else; energies of XYZ files
         without a unit are left out.
     frame_time
-        Femtoseconds between neighboring frames of the file, where it does not say (``time_fs=``).
+        Femtoseconds between neighboring frames of the file, where neither it says (``time_fs=``)
+        nor, for i-PI's, the table of properties or the input in its folder.
     start, stop, every
         Frames to take, as in a slice.
     progress
@@ -358,6 +365,13 @@ def require_momenta_as_moved(frames: Frames) -> None:
             f"{frames.name}: atoms move {slope:.3g} times as fast as their momenta say. Expected "
             "momenta in ASE's units and times in fs: is --frame-time right, and who wrote the file?"
         )
+
+
+def _stated_time(frame: TextFrame, units: _TextUnits) -> float | None:
+    ipi = frame.ipi()
+    if ipi is None or units.step is None:
+        return frame.number("time_fs")
+    return ipi[0] * units.step
 
 
 def _velocities(frame: TextFrame, numbers: IntArray, units: _TextUnits) -> FloatArray | None:

@@ -19,15 +19,15 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import ase.data
 import ase.units
 import numpy as np
 import torch
 
 from kraft.core.errors import GeometryError, OptionError
 from kraft.core.typing import FloatArray
+from kraft.interfaces.ipi.bead_watch import BeadWatch, Extrapolation
 from kraft.models import ForceField
 from kraft.models.force_field import Precision
 from kraft.models.molecule_match import check_order as require_order
@@ -44,7 +44,6 @@ BOHR = float(ase.units.Bohr)
 HARTREE = float(ase.units.Hartree)
 """eV."""
 
-Extrapolation = Literal["stop", "warn", "ignore"]
 Result = tuple[float, FloatArray, FloatArray, str]
 """Energy in hartree, forces ``(N, 3)`` in hartree/bohr, virial ``(3, 3)``, extras as JSON."""
 
@@ -66,19 +65,24 @@ class KraftDriver:
     model
         A force field, or the path of a model file.
     interval
-        Calls between computations of the extras; 0 for none. Call 0 has them.
+        Calls between computations of the extras and looks at the beads; 0 for none. Call 0 has
+        them.
     first
         Number of the first call, so that a resumed run computes them at the same steps.
     uncertainty
         Whether extras have standard deviations; these cost more than the forces.
     max_novelty
-        Novelty that counts as extrapolation; none by default.
+        Novelty that counts as extrapolation, as broken bonds and close contacts do; no limit by
+        default.
     on_extrapolation
-        What follows: ``"stop"`` raises GeometryError, ``"warn"`` writes to ``alarms`` only,
-        ``"ignore"`` does nothing.
+        What follows: ``"stop"`` raises GeometryError, ``"warn"`` writes to ``alarms`` only, once
+        for each kind of alarm and bead, ``"ignore"`` does nothing.
     alarms
         Extended XYZ to append geometries to that count as extrapolation, and the last sound ones
         of their beads before.
+    start
+        File with a geometry (Å) that tells which atoms are bonded; by default those that come
+        first do.
     check_order
         Whether the first geometry is compared with the training geometries, to find atoms that
         stand in another order: i-PI does not tell elements.
@@ -106,6 +110,7 @@ class KraftDriver:
         max_novelty: float | str | None = None,
         on_extrapolation: str = "warn",
         alarms: str | os.PathLike[str] | None = None,
+        start: str | os.PathLike[str] | None = None,
         check_order: bool | str = True,
         device: str = "cpu",
         dtype: str = "float64",
@@ -116,8 +121,8 @@ class KraftDriver:
         if unknown:
             raise OptionError(
                 f"Unknown parameters of the driver: {', '.join(sorted(unknown))}. Expected model, "
-                "interval, first, uncertainty, max_novelty, on_extrapolation, alarms, check_order, "
-                "device, dtype or threads."
+                "interval, first, uncertainty, max_novelty, on_extrapolation, alarms, start, "
+                "check_order, device, dtype or threads."
             )
         if on_extrapolation not in ("stop", "warn", "ignore"):
             raise OptionError(
@@ -130,12 +135,14 @@ class KraftDriver:
         self._interval = _count("interval", interval, 0)
         self._call = _count("first", first, 0)
         self._uncertainty = _switch("uncertainty", uncertainty)
-        self._max_novelty = None if max_novelty is None else float(max_novelty)
-        self._action = on_extrapolation
-        self._alarms = None if alarms is None else Path(alarms)
         self._to_check = _switch("check_order", check_order)
-        self._sound: FloatArray | None = None
-        self._alarm_call = -1
+        self._watch = BeadWatch(
+            self.force_field,
+            action=cast(Extrapolation, on_extrapolation),
+            max_novelty=None if max_novelty is None else float(max_novelty),
+            alarms=None if alarms is None else Path(alarms),
+            start=None if start is None else Path(start),
+        )
         if self._uncertainty:
             self.force_field.prepare_uncertainty()
 
@@ -186,50 +193,16 @@ class KraftDriver:
         """Return the extras of each geometry ``(B, N, 3)`` in Å, and judge them."""
         if self._interval == 0:
             return [""] * len(geometries)
-        unknown = np.full(len(geometries), np.nan)
-        columns = {"novelty": self.force_field.novelty(geometries) if looks else unknown}
+        if not looks:
+            names = ("novelty", "energy_std", "forces_std") if self._uncertainty else ("novelty",)
+            return [json.dumps(dict.fromkeys(names, np.nan))] * len(geometries)
+        columns = {"novelty": self.force_field.novelty(geometries)}
         if self._uncertainty:
-            columns["energy_std"] = deviations[0] if looks else unknown
-            columns["forces_std"] = deviations[1].max(axis=(1, 2)) if looks else unknown
-        if looks:
-            self._judge(geometries, columns["novelty"])
-        names, rows = list(columns), np.array(list(columns.values())).T.tolist()
-        return [json.dumps(dict(zip(names, row, strict=True))) for row in rows]
-
-    def _judge(self, geometries: FloatArray, novelty: FloatArray) -> None:
-        """Raise or write down what is too far from the training geometries."""
-        if self._action == "ignore" or self._max_novelty is None:
-            return
-        far = np.flatnonzero(novelty > self._max_novelty)
-        if len(far):
-            bead = int(novelty.argmax())
-            message = (
-                f"Bead {bead} is unlike the training geometries after {self._call} steps: novelty "
-                f"{novelty[bead]:.2f}, beyond {self._max_novelty:g}."
-            )
-            self._write_alarm(geometries, bead, message)
-            if self._action == "stop":
-                raise GeometryError(
-                    f"{message} Train on geometries like these, lower the temperature, or allow it "
-                    "(on_extrapolation, max_novelty)."
-                )
-        self._sound = geometries
-
-    def _write_alarm(self, geometries: FloatArray, bead: int, message: str) -> None:
-        if self._alarms is None or self._call == self._alarm_call:
-            return  # i-PI asks again after an error
-        self._alarm_call = self._call
-        symbols = [ase.data.chemical_symbols[number] for number in self.force_field.atomic_numbers]
-        before = None if self._sound is None else self._sound[min(bead, len(self._sound) - 1)]
-        frames = [(before, "last sound geometry"), (geometries[bead], message)]
-        with self._alarms.open("a", encoding="utf-8") as handle:
-            for geometry, note in frames:
-                if geometry is None:
-                    continue
-                head = f'Properties=species:S:1:pos:R:3 pbc="F F F" step={self._call} bead={bead}'
-                handle.write(f'{len(symbols)}\n{head} alarm="{note}"\n')
-                for symbol, row in zip(symbols, geometry.tolist(), strict=True):
-                    handle.write(f"{symbol} {' '.join(map(repr, row))}\n")
+            columns["energy_std"] = deviations[0]
+            columns["forces_std"] = deviations[1].max(axis=(1, 2))
+        self._watch.look(geometries, columns["novelty"], self._call)
+        rows = np.array(list(columns.values())).T.tolist()
+        return [json.dumps(dict(zip(columns, row, strict=True))) for row in rows]
 
     def _check(self, cells: FloatArray, geometries: FloatArray) -> None:
         """Raise unless cell, number of atoms and order are the model's."""

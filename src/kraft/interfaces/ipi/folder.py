@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from kraft.core.errors import GeometryError, OptionError
 from kraft.core.files import atomic_path
 from kraft.core.resuming import require_same_identity
-from kraft.interfaces.ipi.driver import Extrapolation
+from kraft.interfaces.ipi.bead_watch import Extrapolation, distance_guard
 from kraft.interfaces.ipi.input_file import (
     ALARMS,
     DRIVER,
@@ -70,6 +70,7 @@ class DriverOptions:
             "uncertainty": self.uncertainty,
             "on_extrapolation": self.on_extrapolation,
             "alarms": ALARMS,
+            "start": START,
             "device": force_field.device,
             "dtype": force_field.dtype,
         }
@@ -113,7 +114,7 @@ def prepare(
         When the start does not fit the model.
     """
     target = Path(folder)
-    text = checked_start(force_field, start)
+    text = checked_start(force_field, start, driver)
     clear(target, overwrite=overwrite)
     target.mkdir(parents=True, exist_ok=True)
     force_field.save(target / MODEL)
@@ -127,13 +128,13 @@ def prepare(
     return target / INPUT
 
 
-def checked_start(force_field: ForceField, start: ArrayLike) -> str:
+def checked_start(force_field: ForceField, start: ArrayLike, driver: DriverOptions) -> str:
     """Return a start ``(N, 3)`` in Å as i-PI's XYZ.
 
     Raises
     ------
     GeometryError
-        When it does not fit the model or is not finite.
+        When it does not fit the model, is not finite, or is unsound and that is not ignored.
     """
     positions = np.asarray(start, dtype=np.float64)
     expected = (len(force_field.atomic_numbers), 3)
@@ -141,6 +142,8 @@ def checked_start(force_field: ForceField, start: ArrayLike) -> str:
         raise GeometryError(f"Expected a start of shape {expected} in Å, got {positions.shape}.")
     if not np.isfinite(positions).all():
         raise GeometryError("Expected a finite start, got NaN or infinite positions.")
+    if driver.on_extrapolation != "ignore":
+        distance_guard(force_field, positions[None])
     return start_text(force_field.atomic_numbers, positions, force_field.parameters.cell)
 
 

@@ -14,16 +14,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 import kraft
 from kraft.core.errors import GeometryError, KraftError, UnfinishedError
 from kraft.core.progress import Progress, silent
+from kraft.interfaces.ipi.bead_watch import BeadAlarm, read_alarms
 from kraft.interfaces.ipi.folder import (
     LOCK,
     LOG,
@@ -37,10 +36,12 @@ from kraft.interfaces.ipi.folder import (
     lock,
     prepare,
 )
-from kraft.interfaces.ipi.input_file import ALARMS, INPUT, PREFIX, PathIntegral
+from kraft.interfaces.ipi.input_file import ALARMS, INPUT, PathIntegral, input_text
+from kraft.interfaces.ipi.results import PimdRun
 from kraft.interfaces.ipi.states import (
     RESTART,
     RESUME,
+    checkpoints,
     last_step,
     outputs,
     prune_checkpoints,
@@ -58,43 +59,6 @@ class IpiError(KraftError, RuntimeError):
     """i-PI is missing or has failed."""
 
 
-@dataclass(frozen=True)
-class PimdRun:
-    """What a simulation did.
-
-    Attributes
-    ----------
-    folder
-        Where its files are.
-    n_steps
-        Steps done in all.
-    new_steps, seconds
-        Steps of this call, and the time that i-PI took for them, its start left out.
-    alarms
-        Geometries that counted as extrapolation (extended XYZ), or None.
-    """
-
-    folder: Path
-    n_steps: int
-    new_steps: int
-    seconds: float
-    alarms: Path | None
-
-    @property
-    def table(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Columns of the table of energies by name, ``(T,)``, in the units of their names."""
-        return read_table(self.folder / f"{PREFIX}.out")
-
-
-def read_table(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Read the columns of a table of i-PI: names such as ``potential{electronvolt}``."""
-    with Path(path).open(encoding="utf-8") as handle:
-        heads = [line for line in handle if line.startswith("#") and "-->" in line]
-    names = [head.partition("-->")[2].partition(":")[0].strip() for head in heads]
-    rows = np.loadtxt(path, ndmin=2)
-    return dict(zip(names, rows.T, strict=True))
-
-
 def run_pimd(
     force_field: ForceField,
     start: ArrayLike,
@@ -107,6 +71,7 @@ def run_pimd(
     max_time: float | None = None,
     progress: Progress = silent,
     stop_requested: Callable[[], bool] = lambda: False,
+    on_alarm: Callable[[BeadAlarm], None] = lambda _: None,
 ) -> PimdRun:
     """Simulate a molecule with quantum nuclei (or classical ones, with one bead) by i-PI.
 
@@ -123,6 +88,8 @@ def run_pimd(
         Told about steps.
     stop_requested
         Asked now and then; i-PI stops cleanly, after a step, when it says True.
+    on_alarm
+        Told about alarms when they occur.
 
     Returns
     -------
@@ -136,14 +103,14 @@ def run_pimd(
     OptionError
         When the folder holds another simulation, or one that is running.
     GeometryError
-        When the start does not fit the model, or the simulation was stopped by
-        ``on_extrapolation``.
+        When the start does not fit the model or is unsound itself, or the simulation was stopped
+        by ``on_extrapolation``.
     UnfinishedError
         When it was stopped; the state is saved.
     """
     require_ipi()
     target = Path(folder)
-    text = checked_start(force_field, start)
+    text = checked_start(force_field, start, driver)
     resume = resume and (target / RECORD).exists()
     if not resume:
         clear(target, overwrite=overwrite, look_only=True)
@@ -158,7 +125,7 @@ def run_pimd(
             script, first = INPUT, 0
         seconds, reason = 0.0, None
         if first < run.n_steps:
-            child = _Child(target, script, file.fileno())
+            child = _Child(target, script, file.fileno(), on_alarm)
             seconds, reason = child.watch(run.n_steps, max_time, progress, stop_requested)
     return _outcome(target, run, first, seconds, reason)
 
@@ -168,9 +135,12 @@ def _continued(
 ) -> tuple[str, int]:
     """Bring a folder to its newest usable state; return the input from there and its step."""
     state = rewind(folder, run.frame_interval)
-    if state is None:  # killed before the first checkpoint
-        for path in outputs(folder):
+    if state is None:  # killed, or stopped by an alarm, before the first checkpoint
+        for path in (*outputs(folder), *checkpoints(folder)):
             path.unlink()
+        parameters = driver.parameters(force_field, run.frame_interval)
+        text = input_text(run, parameters, driver.extras)  # steps and limits may be others now
+        (folder / INPUT).write_text(text, encoding="utf-8")
         return INPUT, 0
     parameters = driver.parameters(force_field, run.frame_interval, state.step)
     state.write_input(folder / RESUME, run.n_steps, parameters)
@@ -190,8 +160,11 @@ def require_ipi() -> None:
 class _Child:
     """i-PI while it runs."""
 
-    def __init__(self, folder: Path, script: str, lock: int) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, script: str, lock: int, on_alarm: Callable[[BeadAlarm], None]
+    ) -> None:
+        self._folder, self._on_alarm = folder, on_alarm
+        self._n_told = len(read_alarms(folder / ALARMS))
         reading, writing = os.pipe()
         path = [str(Path(kraft.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
         environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, path)))
@@ -225,12 +198,14 @@ class _Child:
                     first_step = first_step or time.perf_counter()
                     progress("path integrals", int(told.split()[-1]), n_steps)
                     prune_checkpoints(self._folder)
+                    self._tell_alarms()
                 if reason is None:
                     late = max_time is not None and time.perf_counter() - started > max_time
                     reason = "interrupted" if stop_requested() else "max_time" if late else None
                     if reason is not None:
                         (self._folder / STOP).touch()
             self._process.wait()
+            self._tell_alarms()
         except BaseException:
             self._process.terminate()  # a second Ctrl-C
             raise
@@ -238,6 +213,13 @@ class _Child:
             os.close(self._reading)
             (self._folder / STOP).unlink(missing_ok=True)
         return time.perf_counter() - (first_step or started), reason
+
+    def _tell_alarms(self) -> None:
+        """Tell what has come into the file of alarms."""
+        alarms = read_alarms(self._folder / ALARMS)
+        for alarm in alarms[self._n_told :]:
+            self._on_alarm(alarm)
+        self._n_told = len(alarms)
 
     def _told(self) -> bytes:
         """Return what came through the pipe, a space when nothing did, empty at its end."""

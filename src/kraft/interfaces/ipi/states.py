@@ -107,6 +107,8 @@ def outputs(folder: Path) -> list[Path]:
 def rewind(folder: Path, frame_interval: int) -> SavedState | None:
     """Bring a folder to its newest usable state and return it; None when there is none.
 
+    A state without any step is none: the input does the same, and outputs may not have it yet.
+
     Outputs, which have a frame every ``frame_interval`` steps, are cut to the state; newer states
     are removed.
 
@@ -116,7 +118,7 @@ def rewind(folder: Path, frame_interval: int) -> SavedState | None:
         When there are states, but outputs are missing or too short for all of them.
     """
     states, files = saved_states(folder), outputs(folder)
-    if not states:
+    if not any(state.step for state in states):
         return None
     short = ""
     for state in states:
