@@ -12,8 +12,8 @@ from kraft.analysis.trajectories import (
     HarmonicSpectrum,
     SpectrumSum,
     VelocitySpectrum,
-    harmonic_spectrum,
     select_atoms,
+    vibrations,
     without_rigid_motion,
 )
 from kraft.analysis.trajectories.velocity_spectrum import MIN_SEGMENTS, Window
@@ -24,11 +24,15 @@ from kraft.cli.options import Flag
 from kraft.cli.progress import progress_bars
 from kraft.cli.summary import counted, number, print_facts, print_notices, print_warning
 from kraft.cli.trajectory_options import ShowOptions, Simulations, TrajectoryOptions
-from kraft.core.errors import DataError
+from kraft.core.errors import DataError, SolverError
 from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.geometry_format import Geometries
+from kraft.interfaces.surface import relax as relax_geometry
 from kraft.reports.trajectory_figures import spectrum_figure
+
+_MAX_FORCE = 1e-4
+"""eV/Å: a geometry is a minimum when the force on no atom is larger."""
 
 _HIGHEST_VIBRATION = 4000.0
 """1/cm: hydrogen's stretches stay below."""
@@ -164,7 +168,17 @@ def _harmonic(
     force_field = load_model(model)
     frames = Geometries(first.atomic_numbers, first.positions, first.cell)
     check_match(force_field, frames, simulations.files[0].path, any_order=False)
-    return harmonic_spectrum(force_field, first.positions[0], relax=relax)
+    start = first.positions[0]
+    if not relax:
+        return vibrations(force_field, start)
+    reached = relax_geometry(force_field, start, fmax=_MAX_FORCE)
+    if not reached.converged:
+        raise SolverError(
+            f"No minimum of the model was found: forces up to {reached.max_force:.2g} eV/Å are "
+            f"left, expected {_MAX_FORCE:g}. Start from a geometry near a minimum, or take it as "
+            "it is (--no-relax)."
+        )
+    return vibrations(force_field, reached.positions)
 
 
 def _print(

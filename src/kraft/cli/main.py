@@ -14,12 +14,16 @@ from kraft.cli.console import err, out
 from kraft.cli.convert import convert
 from kraft.cli.demo import demo
 from kraft.cli.estimate import estimate
+from kraft.cli.frequencies import frequencies
 from kraft.cli.info import info
 from kraft.cli.md import md
+from kraft.cli.neb import neb
 from kraft.cli.outputs import written_files
 from kraft.cli.pimd import ipi_driver, pimd
 from kraft.cli.predict import predict
 from kraft.cli.reduce import reduce
+from kraft.cli.relax import relax
+from kraft.cli.scan import scan
 from kraft.cli.select import select
 from kraft.cli.study import study
 from kraft.cli.test import test
@@ -42,6 +46,10 @@ for _command in (
     train,
     test,
     predict,
+    relax,
+    frequencies,
+    neb,
+    scan,
     md,
     pimd,
     ipi_driver,

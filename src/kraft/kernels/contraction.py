@@ -349,4 +349,5 @@ class _QueryTile:
             weights = weights.sum(axis=2)
         elif c.permutations_of_action is not None:
             weights = self.xp.matmul(c.permutations_of_action, weights)
-        return self.xp.matmul(weights.reshape(2, -1, weights.shape[-1]), c.rights)
+        gathered: Array = self.xp.matmul(weights.reshape(2, -1, weights.shape[-1]), c.rights)
+        return gathered
