@@ -150,7 +150,7 @@ class Measurement:
         found = {}
         scale = self.case.length_scale
         for name, changed in variants.items():
-            settings = {"kernel": self.case.kernel, "regularization": 1e-10}
+            settings: dict[str, Any] = {"kernel": self.case.kernel, "regularization": 1e-10}
             settings.update({} if scale is None else {"length_scale": scale})
             answer = self._train(
                 changed.get("train", pool[:n]),
@@ -214,7 +214,11 @@ class Measurement:
             "test_indices": None if test is None else np.sort(test).tolist(),
             "permutations": "auto" if self.case.symmetric else None,
             "settings": settings
-            or {"kernel": self.case.kernel, **{k: v for k, v in given.items() if v is not None}},
+            or {
+                "kernel": self.case.kernel,
+                "feature_weights": None,  # as in the paper: masking is the only measure
+                **{k: v for k, v in given.items() if v is not None},
+            },
             **more,
         }
         return run_measured(sys.executable, SCRIPT, request, threads=self.threads)
