@@ -1,0 +1,1 @@
+"""The rows of ``experiments.py``: cases, models, simulations, observables, plots, the page."""
