@@ -37,6 +37,11 @@ def test_errors_of_an_autoregressive_process(coefficient):
     assert found.n_effective == pytest.approx(n * (1 - coefficient) / (1 + coefficient), rel=0.4)
 
 
+def test_blocks_that_are_all_alike_have_no_error():
+    found = blocked_mean(np.tile([1.0, -1.0], 64))
+    assert found.standard_error == 0.0 and found.n_effective == np.inf
+
+
 def test_a_series_that_is_too_short_says_so():
     assert not blocked_mean(np.arange(100.0)).converged
     assert np.isnan(blocked_mean([1.0, 2.0]).standard_error)

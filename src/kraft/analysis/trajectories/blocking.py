@@ -51,8 +51,8 @@ class BlockedMean:
 
     @property
     def n_effective(self) -> float:
-        """Number of independent values."""
-        return self.n / self.inefficiency
+        """Number of independent values; infinite where all blocks have the same mean."""
+        return self.n / self.inefficiency if self.inefficiency != 0.0 else float("inf")
 
 
 def blocked_mean(series: ArrayLike) -> BlockedMean:
