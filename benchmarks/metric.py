@@ -1,19 +1,23 @@
-"""Measure what learned weights of features change in the errors, for each kernel.
+"""Measure what learned weights change in the errors, for each kernel and feature function.
 
 Models with equal and with learned weights are trained on the same frames and tested on the same
 others. Writes ``docs/benchmarks/metric.md``.
 
     python benchmarks/metric.py
     python benchmarks/metric.py --molecules ethanol --sizes 60 100 --seeds 0 1 --missing
+    python benchmarks/metric.py --sizes 60 --seeds 0 --functions inverse inverse-sqrt log
     python benchmarks/metric.py --criterion leave-one-out --output /tmp/leave-one-out.md
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +26,12 @@ from reporting import Figures, Page, arguments, number, table, verdict
 import kraft
 from kraft.analysis.errors import evaluate
 from kraft.data.geometry import duplicate_groups
+from kraft.descriptors.feature_functions import feature_function
 from kraft.models.metric import CRITERIA, MetricDecision, MetricOptions
 
 KCAL = kraft.Units("kcal/mol")
 KERNELS = ("matern52", "matern72", "gaussian", "auto")
+FUNCTIONS = ("inverse", "inverse-sqrt", "log")
 WORSE = 1.01
 """An error beyond this factor of the other is worse."""
 
@@ -77,6 +83,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", help="training frames, as a rule by case")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the splits")
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=list(KERNELS))
+    parser.add_argument("--functions", nargs="+", choices=FUNCTIONS, default=["inverse"])
     parser.add_argument("--criterion", choices=CRITERIA, default=MetricOptions().criterion)
     parser.add_argument("--max-labels", type=int, default=MetricOptions().max_labels)
     parser.add_argument("--prior-deviation", type=float, default=MetricOptions().prior_deviation)
@@ -92,67 +99,85 @@ def main() -> None:
     page = Page(options.output, quick=options.quick, threads=options.threads)
     if options.quick:
         quick = MetricOptions(max_steps=3)
-        page.add("quick", measure("ethanol", 12, 0, ["matern52"], quick, options.data))
+        page.add("quick", measure("ethanol", 12, 0, "matern52", "inverse", quick, options.data))
         page.write(render)
         return
-    for name in [] if options.render else options.molecules:
-        for size in options.sizes or MOLECULES[name].sizes:
-            for seed in options.seeds:
-                for kernel in options.kernels:
-                    key = f"{name}, {size} frames, seed {seed}, {kernel}"
-                    if options.missing and page.has(key):
-                        continue
-                    page.add(key, measure(name, size, seed, [kernel], learning, options.data))
-                    page.write(render)
+    for name, size, seed, kernel, function in [] if options.render else _cases(options):
+        key = f"{name}, {size} frames, seed {seed}, {kernel}, {function}"
+        if options.missing and page.has(key):
+            continue
+        page.add(key, measure(name, size, seed, kernel, function, learning, options.data))
+        page.write(render)
     page.write(render)
+
+
+def _cases(options: Namespace) -> Iterator[tuple[str, int, int, str, str]]:
+    for name in options.molecules:
+        sizes = options.sizes or MOLECULES[name].sizes
+        for size, seed in product(sizes, options.seeds):
+            for function, kernel in product(options.functions, options.kernels):
+                yield name, size, seed, kernel, function
 
 
 def measure(
     name: str,
     n_train: int,
     seed: int,
-    kernels: Sequence[str],
+    kernel: str,
+    function: str,
     learning: MetricOptions,
     data: Path,
 ) -> Figures:
     """Train with equal and with learned weights, and test both."""
     molecule = MOLECULES[name]
     training, test = _frames(molecule, n_train, seed, data)
-    figures: Figures = {"molecule": name, "n_train": n_train, "seed": seed, "n_test": len(test)}
-    for kernel in kernels:
-        start = time.perf_counter()
-        equal, plain = kraft.train(training, kernel=kernel, seed=seed)
-        seconds = {"equal": time.perf_counter() - start}
-        options = {"kernel": kernel, "permutations": equal.permutations, "seed": seed}
-        start = time.perf_counter()
-        learned, result = kraft.train(
-            training, feature_weights="learned", metric_options=learning, **options
-        )
-        seconds["learned"] = time.perf_counter() - start
-        figures |= {
-            "kernel": kernel,
-            "equal": {**_errors(equal, test), "kernel": plain.choice.kernel},
-            "learned": {**_errors(learned, test), "kernel": result.choice.kernel},
-            "criterion": learning.criterion,
-            "seconds": seconds,
-            **_learning(result.metric),
-        }
-    return figures
+    options: dict[str, Any] = {"kernel": kernel, "feature_function": function, "seed": seed}
+    start = time.perf_counter()
+    equal, plain = kraft.train(training, feature_weights=None, **options)
+    seconds = {"equal": time.perf_counter() - start}
+    options["permutations"] = equal.permutations
+    start = time.perf_counter()
+    learned, result = kraft.train(
+        training, feature_weights="learned", metric_options=learning, **options
+    )
+    seconds["learned"] = time.perf_counter() - start
+    assert result.metric is not None
+    if not result.metric.used:  # tested nevertheless: was it right to drop them?
+        weights = result.metric.metric.feature_weights
+        learned, result_of_dropped = kraft.train(training, feature_weights=weights, **options)
+        kernel_of_learned = result_of_dropped.choice.kernel
+    else:
+        kernel_of_learned = result.choice.kernel
+    return {
+        "molecule": name,
+        "n_train": n_train,
+        "seed": seed,
+        "n_test": len(test),
+        "kernel": kernel,
+        "function": function,
+        "equal": {**_errors(equal, test), "kernel": plain.choice.kernel},
+        "learned": {**_errors(learned, test), "kernel": kernel_of_learned},
+        "criterion": learning.criterion,
+        "seconds": seconds,
+        **_learning(result.metric),
+    }
 
 
-def _learning(decision: MetricDecision | None) -> Figures:
+def _learning(decision: MetricDecision) -> Figures:
     """Return what the learning of a metric reports."""
-    assert decision is not None
     metric = decision.metric
     return {
         "used": decision.used,
         "learning_seconds": metric.seconds,
         "n_learned_from": metric.n_train,
-        "n_steps": len(metric.steps) - 1,
+        "n_steps": metric.n_steps,
         "n_evaluations": metric.n_evaluations,
         "n_weights": int(metric.orbits.max()) + 1,
         "spread": metric.spread,
-        "compared": [decision.equal_force_mae, decision.learned_force_mae],
+        "compared": [
+            None if trial is None else [trial.force_mae, trial.energy_mae]
+            for trial in (decision.equal, decision.learned)
+        ],
         "weights": metric.feature_weights.tolist(),
     }
 
@@ -186,12 +211,14 @@ def render(rows: dict[str, Figures]) -> str:
 
 
 def _means(rows: dict[str, Figures]) -> str:
-    groups: dict[tuple[str, int, str], list[Figures]] = {}
+    groups: dict[tuple[str, int, str, str], list[Figures]] = {}
     for row in rows.values():
-        groups.setdefault((row["molecule"], row["n_train"], row["kernel"]), []).append(row)
+        case = (row["molecule"], row["n_train"], row["kernel"], row["function"])
+        groups.setdefault(case, []).append(row)
     lines = []
-    for (name, n_train, kernel), found in groups.items():
-        cells = [MOLECULES[name].label, n_train, kernel, len(found)]
+    for (name, n_train, kernel, function), found in groups.items():
+        formula = feature_function(function).formula
+        cells = [MOLECULES[name].label, n_train, kernel, formula, len(found)]
         for key in ("force_mae", "energy_mae"):
             equal, learned = (
                 float(np.mean([row[kind][key] for row in found])) for kind in ("equal", "learned")
@@ -202,7 +229,7 @@ def _means(rows: dict[str, Figures]) -> str:
         limit = MOLECULES[name].seconds
         cells += [verdict(worst <= WORSE), f"{slowest:.0f} ({verdict(slowest <= limit)})"]
         lines.append(cells)
-    header = ("data", "frames", "kernel", "splits", "equal", "learned", "lower by")
+    header = ("data", "frames", "kernel", "features", "splits", "equal", "learned", "lower by")
     header += ("energy, equal", "learned", "lower by", "forces never worse", "s to learn, at most")
     return table(header, lines)
 
@@ -227,9 +254,9 @@ Force MAE in kcal/mol/Å and energy MAE in kcal/mol on up to {N_TEST} frames tha
 *lower by* compares learned with equal weights. Both models have the same training frames and
 permutations, and their kernel (where it is `auto`), length scale and regularization are chosen by
 the same search, without validation frames. *Used* says whether the learned weights were taken: they
-are not unless they lower the error in that search. *Spread* is the standard deviation of the
-logarithms of the weights. *Learned from* is the number of training frames in the subset that the
-weights were learned from.
+are not unless they lower the error in that search; they are tested all the same. *Spread* is the
+standard deviation of the logarithms of the weights. *Learned from* is the number of training frames
+in the subset that the weights were learned from.
 """
 
 

@@ -70,6 +70,10 @@ class Page:
         """Tell whether a case has figures."""
         return key in self._rows
 
+    def figures(self, key: str) -> Figures:
+        """Return what is known of a case, without how it came about; empty if nothing is."""
+        return {name: value for name, value in self._rows.get(key, {}).items() if name != "how"}
+
     def add(self, key: str, figures: Figures) -> None:
         """Keep the figures of one case, in place of older ones."""
         command = " ".join(["python", *map(shlex.quote, _relative(sys.argv))])

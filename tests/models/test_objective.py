@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -89,6 +90,48 @@ def test_leave_one_out_predicts_what_a_model_without_the_geometry_does():
     assert objective.force_mae(LENGTH_SCALE, REGULARIZATION) == pytest.approx(
         np.mean(errors), rel=1e-4
     )
+
+
+def test_leave_one_out_energies_are_those_of_models_without_the_geometry():
+    n = 10
+    training = toy_dataset(WATER, n)
+    arrays = replace(_arrays(training), energies=torch.tensor(training.energies))
+    errors = []
+    for left_out in range(n):
+        kept = training.subset([i for i in range(n) if i != left_out])
+        model = train(
+            kept,
+            kernel="matern52",
+            length_scale=LENGTH_SCALE,
+            regularization=REGULARIZATION,
+            permutations=WATER.permutations,
+        )[0]
+        energy = model.predict(training.positions[left_out]).energies
+        errors.append(energy - model.parameters.energy_offset - training.energies[left_out])
+    expected = np.abs(errors - np.mean(errors)).mean()
+    fit = Objective(arrays, np.arange(n), "matern52").fit(LENGTH_SCALE, REGULARIZATION)
+    assert fit.energy_mae == pytest.approx(expected, rel=1e-4)
+    few = Objective(arrays, np.arange(9), "matern52").fit(LENGTH_SCALE, REGULARIZATION)
+    assert few.energy_mae is None  # too few to judge by
+
+
+@pytest.mark.parametrize("energy_weight", [0.0, 1.0])
+def test_energies_of_validation_geometries_are_judged_up_to_a_constant(energy_weight):
+    training, validation = toy_dataset(WATER, 12), toy_dataset(WATER, 11, seed=1)
+    arrays = _arrays(training, validation, energy_weight=energy_weight)
+    assert Objective(arrays, np.arange(12), "matern52").fit(1.5, 1e-6).energy_mae is None
+    arrays = replace(arrays, valid_energies=torch.tensor(validation.energies + 3.0))
+    fit = Objective(arrays, np.arange(12), "matern52").fit(LENGTH_SCALE, REGULARIZATION)
+    model = train(
+        training,
+        kernel="matern52",
+        length_scale=LENGTH_SCALE,
+        regularization=REGULARIZATION,
+        permutations=WATER.permutations,
+        energy_weight=energy_weight,
+    )[0]
+    errors = model.predict(validation.positions).energies - validation.energies
+    assert fit.energy_mae == pytest.approx(np.abs(errors - errors.mean()).mean(), rel=1e-6)
 
 
 def test_a_subset_uses_only_its_geometries():

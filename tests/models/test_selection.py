@@ -12,7 +12,7 @@ from kraft.core.progress import silent
 from kraft.descriptors import InverseDistances
 from kraft.models.compass_search import compass_search
 from kraft.models.labels import Labels
-from kraft.models.objective import Objective, TrainingArrays
+from kraft.models.objective import SINGULAR, Objective, TrainingArrays
 from kraft.models.selection import Choice, Request, choose
 from kraft.symmetry.orbits import feature_permutations
 
@@ -214,7 +214,7 @@ class TestChoose:
         assert choice.criterion == "leave-one-out"
 
     def test_nothing_solvable_is_an_error(self, arrays, monkeypatch):
-        monkeypatch.setattr(Objective, "force_mae", lambda *_: math.inf)
+        monkeypatch.setattr(Objective, "fit", lambda *_: SINGULAR)
         with pytest.raises(SolverError, match="kraft info"):
             choose(arrays, Request("matern52"), seed=0, progress=silent)
 

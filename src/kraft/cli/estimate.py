@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from kraft.cli.atomized_summary import estimate_facts, estimate_figures
 from kraft.cli.console import out
+from kraft.cli.metric_flags import MetricFlags
 from kraft.cli.options import ComputeOptions, DataOptions
 from kraft.cli.outputs import check_json, write_json
 from kraft.cli.progress import progress_bars
@@ -33,6 +34,7 @@ def estimate(
     seed: int = 0,
     kind: KindOptions = KindOptions(),  # noqa: B008
     model: ModelOptions = ModelOptions(),  # noqa: B008
+    metric: MetricFlags = MetricFlags(),  # noqa: B008
     symmetry: SymmetryOptions = SymmetryOptions(),  # noqa: B008
     solving: SolverFlags = SolverFlags(),  # noqa: B008
     reading: DataOptions = DataOptions(),  # noqa: B008
@@ -61,6 +63,7 @@ def estimate(
     compute.apply()
     check_json(json)
     kind.check(model, solving, RunFlags())
+    metric.check(kind)
     dataset = reading.read(data)
     report = check(dataset)
     report.raise_if_fatal()
@@ -78,6 +81,7 @@ def estimate(
             permutations=symmetry.for_dataset(dataset),
             max_permutations=symmetry.max_permutations,
             feature_function=model.feature_function,
+            feature_weights=metric.feature_weights,
             energy_weight=model.energy_weight,
             solver_options=options,
             device=compute.device,

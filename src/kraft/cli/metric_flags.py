@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from kraft.cli.summary import counted, duration
 from kraft.cli.training_options import MODEL_GROUP, KindOptions
 from kraft.core.errors import OptionError
-from kraft.models.metric import LEARNED, MetricDecision
+from kraft.models.metric import MetricDecision
 from kraft.models.parameters import Parameters
 from kraft.symmetry.orbits import pair_indices
 
@@ -23,23 +23,24 @@ class MetricFlags:
     """Weights of the features."""
 
     metric: Annotated[
-        Literal["equal", "learned"],
+        Literal["auto", "equal", "learned"],
         Parameter(
             help=(
                 "learned gives each kind of distance a weight of its own, learned from the "
-                "training frames, unless equal weights turn out as good."
+                "training frames, unless equal weights turn out as good; auto does so unless a "
+                "length scale or a regularization is given or the frames are few."
             )
         ),
-    ] = "equal"
+    ] = "auto"
 
     @property
-    def feature_weights(self) -> Literal["learned"] | None:
+    def feature_weights(self) -> Literal["auto", "learned"] | None:
         """What :func:`kraft.train` takes."""
-        return LEARNED if self.metric == "learned" else None
+        return None if self.metric == "equal" else self.metric
 
     def check(self, kind: KindOptions) -> None:
         """Raise OptionError when the kind of model has no weights to learn."""
-        if kind.atomized and self.metric != "equal":
+        if kind.atomized and self.metric == "learned":
             raise OptionError(
                 "--metric does not apply to --model aff: its features have equal weights. Leave it "
                 "out."
@@ -51,9 +52,9 @@ def metric_facts(decision: MetricDecision | None) -> list[tuple[str, str]]:
     if decision is None:
         return []
     metric = decision.metric
-    steps = f"{counted(len(metric.steps) - 1, 'step')}, {duration(metric.seconds)}"
+    steps = f"{counted(metric.n_steps, 'step')}, {duration(metric.seconds)}"
     if not decision.used:
-        return [("metric", f"equal weights; learned ones ({steps}) were no better")]
+        return [("metric", f"equal weights; learned ones ({steps}) were not better")]
     return [
         (
             "metric",

@@ -39,6 +39,23 @@ class SolverError(KraftError, ArithmeticError):
     """A linear system that could not be solved to the accuracy that a model needs."""
 
 
+class IllConditionedError(SolverError):
+    """A linear system that rounding makes unsolvable; a larger regularization mends it.
+
+    Parameters
+    ----------
+    message
+        What failed and what to do.
+    shortfall
+        By which factor the regularization is too small, as far as the failure tells; 1 if it does
+        not.
+    """
+
+    def __init__(self, message: str, shortfall: float = 1.0) -> None:
+        super().__init__(message)
+        self.shortfall = shortfall
+
+
 class SymmetryError(KraftError, ValueError):
     """Permutations that are malformed, do not fit the molecule or do not form a group."""
 

@@ -26,6 +26,7 @@ from kraft.descriptors.feature_functions import INVERSE
 from kraft.models.device import check_device
 from kraft.models.estimate_stages import Counts, choice_memory, choice_seconds
 from kraft.models.iteration_rule import IterationRule, Samples, measure_rule
+from kraft.models.metric import AUTO, LEARNED, MetricOptions, worth_learning
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays
 from kraft.models.selection import Request, start
@@ -172,6 +173,7 @@ def estimate_training(
     max_permutations: int | None = None,
     features: ArrayLike | None = None,
     feature_function: str = INVERSE.name,
+    feature_weights: Literal["auto", "learned"] | None = "auto",
     energy_weight: float = 0.0,
     solver_options: SolverOptions = SolverOptions(),  # noqa: B008
     device: str = "cpu",
@@ -192,7 +194,9 @@ def estimate_training(
     request
         Which hyper-parameters are given. Iterations are measured with these; where they will be
         chosen, with those that the search starts from.
-    permutations, max_permutations, features, feature_function, energy_weight, solver_options
+    permutations, max_permutations, features, feature_function, feature_weights
+        As for :func:`kraft.train`.
+    energy_weight, solver_options
         As for :func:`kraft.train`.
     device, seed, progress
         As for :func:`kraft.train`.
@@ -223,12 +227,15 @@ def estimate_training(
     plan = _plan(size, solver_options, allowed, speeds, rule)
     counts = Counts(arrays, n_train, n_valid, len(group), size.block_size)
     flops = speeds.machine.flops
+    learning = feature_weights == LEARNED or (
+        feature_weights == AUTO and worth_learning(arrays, n_train, request, MetricOptions())
+    )
     stages = _Stages(
         counts,
         resident + counts.array_memory,
-        0 if request.complete else choice_memory(counts),
+        0 if request.complete else choice_memory(counts, learning=learning),
         symmetry,
-        choice_seconds(counts, request, flops, speeds.system.assembly),
+        choice_seconds(counts, request, flops, speeds.system.assembly, learning=learning),
         counts.prediction_flops / flops,
     )
     route = fastest_route(size, solver_options, allowed, speeds, rule)

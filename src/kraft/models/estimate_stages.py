@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kraft.linalg.panels import panel_entries
 from kraft.models.evaluator import CHUNK_ELEMENTS
+from kraft.models.metric.learning import EARLY_SHARE, LEAST_EARLY, MetricOptions
 from kraft.models.objective import KEPT_SYSTEMS, TrainingArrays
 from kraft.models.preparation import MAX_VALID_IN_SEARCH
 from kraft.models.selection import (
@@ -28,6 +29,12 @@ SMALL_FACTORIZATION_SPEED = 0.5
 
 LAST_FACTORIZATION_SPEED = 0.75
 """The same for the matrices of the last round, by all threads."""
+
+TYPICAL_EVALUATIONS, TYPICAL_LATE_EVALUATIONS = 30, 20
+"""Of the objective of a metric, on the first geometries and then on all."""
+
+GRADIENT_ASSEMBLIES = 5.0
+"""Times that the matrix could be assembled in the time of such an evaluation and its gradient."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,12 @@ class Counts:
         """Geometries whose error a trial predicts; 0 where it takes the leave-one-out error."""
         return min(self.n_valid, MAX_VALID_IN_SEARCH) or self.n_held_out
 
+    @property
+    def learned_from(self) -> int:
+        """Geometries that weights of features are learned from."""
+        labels = MetricOptions().max_labels
+        return subset_size(self.n_train, labels, self.arrays.labels_per_geometry)
+
     def subset(self, n_labels: int) -> int:
         """Return how many geometries a round of the choice works on."""
         n_available = self.n_train - self.n_held_out
@@ -98,7 +111,9 @@ class _Round:
     speed: float = SMALL_FACTORIZATION_SPEED
 
 
-def choice_seconds(counts: Counts, request: Request, flops: float, assembly: float) -> float:
+def choice_seconds(
+    counts: Counts, request: Request, flops: float, assembly: float, *, learning: bool = False
+) -> float:
     """Return the seconds that a choice takes.
 
     Parameters
@@ -107,8 +122,30 @@ def choice_seconds(counts: Counts, request: Request, flops: float, assembly: flo
         Operations per second of products of matrices.
     assembly
         Seconds that a pair of geometries takes in an assembly.
+    learning
+        Whether weights of features are learned: then two rounds are made before, all after it.
     """
-    return sum(_round_seconds(one, counts, flops, assembly) for one in _rounds(counts, request))
+    rounds = _rounds(counts, request)
+    seconds = sum(_round_seconds(one, counts, flops, assembly) for one in rounds)
+    if not learning:
+        return seconds
+    seconds += sum(_round_seconds(one, counts, flops, assembly) for one in rounds[:2])
+    return seconds + _learning_seconds(counts, flops, assembly)
+
+
+def _learning_seconds(counts: Counts, flops: float, assembly: float) -> float:
+    """Return the seconds that the learning of a metric takes as a rule."""
+    n_geometries = counts.learned_from
+    early = int(EARLY_SHARE * n_geometries)
+    sizes = [(n_geometries, TYPICAL_EVALUATIONS)]
+    if early >= LEAST_EARLY:
+        sizes = [(early, TYPICAL_EVALUATIONS), (n_geometries, TYPICAL_LATE_EVALUATIONS)]
+    seconds = 0.0
+    for some, evaluations in sizes:
+        labels, pairs = some * counts.block_size, 0.5 * some * (some + 1)
+        matrix = labels**3 / (LAST_FACTORIZATION_SPEED * flops)  # with the inverse
+        seconds += evaluations * (matrix + GRADIENT_ASSEMBLIES * assembly * pairs)
+    return seconds
 
 
 def _rounds(counts: Counts, request: Request) -> list[_Round]:
@@ -151,7 +188,7 @@ def _trials(request: Request, number: int) -> tuple[int, int]:
     return trials, length_scales
 
 
-def choice_memory(counts: Counts) -> int:
+def choice_memory(counts: Counts, *, learning: bool = False) -> int:
     """Return the peak of a choice: the matrices kept, the one factorized, and its inverse."""
     large, largest = (
         counts.subset(labels) * counts.block_size for labels in (LARGE_SYSTEM, LARGEST_SYSTEM)
@@ -159,4 +196,5 @@ def choice_memory(counts: Counts) -> int:
     panels = (KEPT_SYSTEMS + 1) * panel_entries(large, counts.block_size)
     inverses = 0 if counts.n_judging else 3  # the factor as a full matrix, a copy, the inverse
     last = 2 * panel_entries(largest, counts.block_size)
-    return 8 * max(panels + inverses * large**2, last + inverses * largest**2)
+    learned = 4 * (counts.learned_from * counts.block_size) ** 2 if learning else 0
+    return 8 * max(panels + inverses * large**2, last + inverses * largest**2, learned)

@@ -15,12 +15,14 @@ from kraft.data.geometry import pair_distances
 from kraft.descriptors import PairFeatures
 from kraft.descriptors.feature_functions import INVERSE
 from kraft.kernels import KernelOperator, radial_kernel
+from kraft.kernels.contraction import SymmetricContraction
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
 from kraft.linalg.operators import assembled_panels
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
-from kraft.models.validation_error import ValidationError
+from kraft.models.validation_error import ValidationError, energy_mae
+from kraft.solvers.rounding import norm_bound, shortfall
 
 SPREAD_GEOMETRIES = 60
 """Geometries that :attr:`TrainingArrays.relative_spread` is taken from."""
@@ -41,6 +43,8 @@ class TrainingArrays:
         Labels of the training geometries.
     valid_forces
         ``(V, N, 3)`` in eV/Å.
+    energies, valid_energies
+        ``(M,)`` and ``(V,)`` in eV, to judge by; None where they are not known.
     feature_weights
         ``(D,)``.
     """
@@ -52,6 +56,8 @@ class TrainingArrays:
     feature_weights: FloatArray
     valid_positions: Tensor | None = None
     valid_forces: Tensor | None = None
+    energies: Tensor | None = None
+    valid_energies: Tensor | None = None
 
     @property
     def n_train(self) -> int:
@@ -110,6 +116,29 @@ class TrainingArrays:
         return operator, scale, center
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What a length scale and a regularization lead to.
+
+    Attributes
+    ----------
+    force_mae
+        Validation or leave-one-out error in eV/Å; infinite where the system is singular.
+    energy_mae
+        The same of energies less their mean, in eV; None where no energies are known.
+    shortfall
+        By which factor the regularization is too small for rounding in the system of the whole
+        training set (:func:`kraft.solvers.rounding.shortfall`).
+    """
+
+    force_mae: float
+    energy_mae: float | None
+    shortfall: float
+
+
+SINGULAR = Fit(math.inf, None, math.inf)
+
+
 class Objective:
     """Mean absolute force error in eV/Å as a function of length scale and regularization.
 
@@ -131,19 +160,28 @@ class Objective:
 
     def force_mae(self, length_scale: float, regularization: float) -> float:
         """Return the validation or leave-one-out error; infinite where the system is singular."""
+        return self.fit(length_scale, regularization).force_mae
+
+    def fit(self, length_scale: float, regularization: float) -> Fit:
+        """Return the error, and whether rounding allows so small a regularization."""
         system = self._system(length_scale)
         matrix = system.matrix.copy()
-        matrix.add_to_diagonal(self._labels.regularization(system.operator, regularization))
+        added = self._labels.regularization(system.operator, regularization)
+        matrix.add_to_diagonal(added)
         try:
             factor = matrix.factorize_()
         except NotPositiveDefiniteError:
-            return math.inf
+            return SINGULAR
         solution = factor.solve(system.labels)
         if self._arrays.has_validation:
-            error = self._validation_error(system, solution)
+            errors = self._validation_errors(system, solution)
         else:
-            error = self._leave_one_out_error(system, factor, solution)
-        return error if math.isfinite(error) else math.inf
+            errors = self._leave_one_out_errors(system, factor, solution)
+        if not math.isfinite(errors[0]):
+            return SINGULAR
+        unfitted = float((added * solution).norm() / system.labels.norm())
+        growth = self._arrays.n_train / self.n_train
+        return Fit(*errors, shortfall(growth * system.norm, regularization, unfitted))
 
     def _system(self, length_scale: float) -> _System:
         if length_scale not in self._systems:
@@ -160,24 +198,36 @@ class Objective:
                 matrix,
                 self._labels.vector(operator),
                 float(matrix.diagonal().mean()),
+                norm_bound(operator, self._labels.regularization(operator, 1.0)),
             )
         return self._systems[length_scale]
 
-    def _validation_error(self, system: _System, solution: Tensor) -> float:
+    def _validation_errors(self, system: _System, solution: Tensor) -> tuple[float, float | None]:
         error = ValidationError(self._arrays, system.operator, system.scale, system.center)
-        return error(solution)
+        return error.of_forces_and_energies(solution)
 
-    def _leave_one_out_error(
+    def _leave_one_out_errors(
         self, system: _System, factor: PanelCholesky, solution: Tensor
-    ) -> float:
-        """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` (`docs/theory.md`, eq. 12)."""
+    ) -> tuple[float, float | None]:
+        """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` (`docs/theory.md`, eq. 12).
+
+        The coefficients without geometry ``i`` are ``β - A⁻¹_{:i} e_i``; the energy that they give
+        it follows from its covariances with the labels.
+        """
         operator = system.operator
         block = operator.block_size
         inverse = factor.inverse().view(self.n_train, block, self.n_train, block)
         own = inverse.diagonal(dim1=0, dim2=2).permute(2, 0, 1)  # (M, b, b)
         residuals = torch.linalg.solve(own, solution.view(self.n_train, block, 1))[:, :, 0]
         forces, _ = operator.split(residuals.reshape(-1))
-        return float(self._labels.scale * forces.abs().mean())
+        force_mae = float(self._labels.scale * forces.abs().mean())
+        if self._arrays.energies is None:
+            return force_mae, None
+        removed = torch.einsum("ajbk,bk->baj", inverse, residuals).flatten(1)  # (M, n)
+        predicted = system.energy_covariances @ solution
+        predicted -= (system.energy_covariances * removed).sum(dim=1)
+        reference = self._arrays.energies[torch.as_tensor(self._indices, device=removed.device)]
+        return force_mae, energy_mae(self._labels.scale * predicted, reference)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,3 +238,25 @@ class _System:
     matrix: LowerPanels
     labels: Tensor
     mean_diagonal: float
+    norm: float
+
+    @cached_property
+    def energy_covariances(self) -> Tensor:
+        """Covariances ``(M, n)`` of the energies of the geometries with the labels."""
+        geometries = self.operator.geometries
+        values = geometries.features.values
+        rows = []
+        for one in values:
+            contraction = SymmetricContraction(
+                self.operator.kernel,
+                one[None],
+                torch.zeros_like(one[None]),
+                self.operator.feature_permutations,
+                one.new_ones(1),
+            )
+            energies, gradients = contraction(values)
+            forces = geometries.descriptor.jacobian_transpose_product(
+                geometries.features, gradients
+            )
+            rows.append(self.operator.join(forces, energies))
+        return torch.stack(rows)

@@ -100,8 +100,8 @@ def training_arrays(
     )
     table = feature_permutations(group, descriptor.features)
     valid_positions = valid_forces = None
+    some = slice(0, MAX_VALID_IN_SEARCH)
     if validation is not None:
-        some = slice(0, MAX_VALID_IN_SEARCH)
         valid_positions = torch.tensor(validation.positions[some], device=device)
         valid_forces = torch.tensor(validation.forces[some], device=device)
     return TrainingArrays(
@@ -112,7 +112,15 @@ def training_arrays(
         feature_weights=_checked_weights(feature_weights, group, descriptor),
         valid_positions=valid_positions,
         valid_forces=valid_forces,
+        energies=_energies(training, device),
+        valid_energies=None if validation is None else _energies(validation, device, some),
     )
+
+
+def _energies(dataset: Dataset, device: str, some: slice = slice(None)) -> torch.Tensor | None:
+    if dataset.energies is None:
+        return None
+    return torch.tensor(dataset.energies[some], device=device)
 
 
 def _checked_weights(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -20,7 +20,9 @@ from kraft.core.errors import OptionError, SolverError
 from kraft.core.progress import Progress
 from kraft.core.random import generator
 from kraft.core.typing import IntArray
-from kraft.kernels import KERNELS, radial_kernel
+from kraft.models.choice import Choice as Choice
+from kraft.models.choice import Request as Request
+from kraft.models.choice import Trial as Trial
 from kraft.models.compass_search import Point, compass_search
 from kraft.models.objective import Objective, TrainingArrays
 
@@ -83,76 +85,20 @@ SMALLEST_EXTRAPOLATED = 1e-12
 """Relative to the mean diagonal: an extrapolation goes no further."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One set of hyper-parameters that was tried, and its force error (MAE in eV/Å)."""
-
-    kernel: str
-    length_scale: float
-    regularization: float
-    n_train: int
-    force_mae: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The hyper-parameters chosen, why, and everything that was tried.
-
-    Attributes
-    ----------
-    criterion
-        ``"validation"``, ``"held-out"``, ``"leave-one-out"`` or ``"given"``.
-    at_edge
-        Names of parameters that ended at the edge of the range searched; empty as a rule.
-    reason
-        One sentence for the report.
-    """
-
-    kernel: str
-    length_scale: float
-    regularization: float
-    criterion: str
-    trials: tuple[Trial, ...] = ()
-    at_edge: tuple[str, ...] = ()
-    reason: str = "given by the user"
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user fixed; None (or ``"auto"``) is to be chosen."""
-
-    kernel: str = "auto"
-    length_scale: float | None = None
-    regularization: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.kernel != "auto":
-            radial_kernel(self.kernel)
-        for name, value in (
-            ("length scale", self.length_scale),
-            ("regularization", self.regularization),
-        ):
-            if value is not None and not (value > 0.0 and math.isfinite(value)):
-                raise OptionError(f"The {name} must be a positive number, got {value}.")
-
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        """Names of the kernels that may be chosen."""
-        return tuple(KERNELS) if self.kernel == "auto" else (self.kernel,)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to choose."""
-        return self.kernel != "auto" and None not in (self.length_scale, self.regularization)
-
-
-def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Progress) -> Choice:
+def choose(
+    arrays: TrainingArrays,
+    request: Request,
+    *,
+    seed: int,
+    progress: Progress,
+    last_round: bool = True,
+) -> Choice:
     """Choose what the request leaves open.
 
     The criterion is the force error on the validation geometries. Without any, it is that on
     training geometries outside the subsets of the search, where enough are left, and otherwise the
-    leave-one-geometry-out error of the subset (`docs/theory.md`, eq. 12).
+    leave-one-geometry-out error of the subset (`docs/theory.md`, eq. 12). Without the last round
+    the choice is not final: the regularization is that which suits the subset of the second.
 
     Raises
     ------
@@ -175,13 +121,13 @@ def choose(arrays: TrainingArrays, request: Request, *, seed: int, progress: Pro
     # wait for each other, which made the search fifteen times slower.
     with threadpool_limits(limits=1):
         finalists = search.finalists()
-    winner = search.last_round(finalists)
+    winner = search.last_round(finalists) if last_round else finalists[0]
     if not math.isfinite(winner.force_mae):
         raise SolverError(
             "No length scale and regularization in the searched range gave a solvable system. "
             "Look for duplicate or coincident frames with `kraft info`."
         )
-    regularization = search.extrapolated(winner)
+    regularization = search.extrapolated(winner) if last_round else winner.regularization
     return Choice(
         kernel=winner.kernel,
         length_scale=winner.length_scale,
@@ -232,6 +178,9 @@ def _with_criterion(arrays: TrainingArrays, order: IntArray) -> tuple[TrainingAr
         arrays,
         valid_positions=arrays.positions[chosen.to(arrays.positions.device)],
         valid_forces=forces.to(arrays.positions),
+        valid_energies=None
+        if arrays.energies is None
+        else arrays.energies[chosen.to(arrays.energies.device)],
     )
     return held_out, "held-out"
 
@@ -254,6 +203,7 @@ class _Search:
         self._final: set[Trial] = set()  # typical for all sizes
         self._ancestor: dict[Trial, Trial] = {}  # where a trial of the last round started
         self._relative: dict[Trial, float] = {}  # regularization over the mean diagonal
+        self._shortfall: dict[Trial, float] = {}  # of the regularization, for all geometries
         self.trials: list[Trial] = []
 
     def finalists(self) -> list[Trial]:
@@ -263,13 +213,13 @@ class _Search:
             for name in self._request.kernels
         }
         if self.n_geometries(LARGE_SYSTEM) > self.n_geometries(SMALL_SYSTEM):
-            limit = CLOSE_CALL * min(trial.force_mae for trial in best.values())
-            finalists = [name for name, trial in best.items() if trial.force_mae <= limit]
+            limit = CLOSE_CALL * min(trial.score for trial in best.values())
+            finalists = [name for name, trial in best.items() if trial.score <= limit]
             best = {
                 name: self.run(name, self.start_of(best[name]), LARGE_SYSTEM, SECOND_STEPS)
                 for name in finalists
             }
-        return sorted(best.values(), key=lambda trial: trial.force_mae)
+        return sorted(best.values(), key=lambda trial: trial.score)
 
     def last_round(self, finalists: list[Trial]) -> Trial:
         """Move the regularization of the best trials on a still larger subset; return the best.
@@ -283,7 +233,7 @@ class _Search:
             return finalists[0]
         if finalists[0].force_mae > POOR_FIT * self._arrays.labels.scale:
             typical = [self._typical(trial.kernel) for trial in finalists]
-            return min(typical, key=lambda trial: trial.force_mae)
+            return min(typical, key=lambda trial: trial.score)
         growth = self.n_geometries(LARGEST_SYSTEM) / finalists[0].n_train
         if growth < LAST_GROWTH or self._request.regularization:
             return finalists[0]
@@ -293,7 +243,7 @@ class _Search:
             last = self.run(trial.kernel, start, LARGEST_SYSTEM, LAST_STEPS, axes=(1,))
             self._ancestor[last] = trial
             best.append(last)
-        return min(best, key=lambda trial: trial.force_mae)
+        return min(best, key=lambda trial: trial.score)
 
     def _typical(self, kernel: str) -> Trial:
         """Try the length scale that suits molecules whose features differ as much."""
@@ -311,17 +261,20 @@ class _Search:
         if winner in self._final:
             return "typical for such molecules, since subsets that can be searched learn too little"
         reason = (
-            f"lowest {self.criterion} force error among {len(self.trials)} trials on up to "
+            f"lowest {self.criterion} error among {len(self.trials)} trials on up to "
             f"{winner.n_train} geometries"
         )
         if regularization != winner.regularization:
             reason += f", its regularization of {winner.regularization:.1e} extrapolated to all"
+            if regularization <= 1.01 * self._shortfall[winner] * winner.regularization:
+                reason += " as far as rounding allows"
         return reason
 
     def extrapolated(self, trial: Trial) -> float:
         """Return the regularization of a trial for the whole training set.
 
-        It falls as a power of the number of geometries, the same as between the last two rounds.
+        It falls as a power of the number of geometries, the same as between the last two rounds,
+        but no further than rounding in the system of all of them allows.
         """
         known = trial.n_train == self._arrays.n_train or trial in self._final
         if self._request.regularization or known:
@@ -332,7 +285,7 @@ class _Search:
             exponent = fall / math.log(trial.n_train / before.n_train)
         exponent = min(max(exponent, LEAST_EXPONENT), MAX_EXPONENT)
         factor = (trial.n_train / self._arrays.n_train) ** exponent
-        lowest = SMALLEST_EXTRAPOLATED / self._relative[trial]
+        lowest = max(SMALLEST_EXTRAPOLATED / self._relative[trial], self._shortfall[trial])
         return float(trial.regularization * min(1.0, max(factor, lowest)))
 
     def n_geometries(self, n_labels: int) -> int:
@@ -353,7 +306,8 @@ class _Search:
     ) -> Trial:
         """Search from ``start`` and return the best trial of this kernel on this subset.
 
-        ``axes`` are those that may move: 0 for the length scale, 1 for the regularization.
+        ``axes`` are those that may move: 0 for the length scale, 1 for the regularization. One that
+        is too small for rounding in the system of all geometries counts as singular.
         """
         objective = Objective(self._arrays, self._order[: self.n_geometries(n_labels)], kernel)
         fixed = self._request
@@ -363,13 +317,22 @@ class _Search:
             length_scale = fixed.length_scale or 2.0 ** point[0]
             mean_diagonal = objective.mean_diagonal(length_scale)
             regularization = fixed.regularization or 10.0 ** point[1] * mean_diagonal
-            error = objective.force_mae(length_scale, regularization)
-            trial = Trial(kernel, length_scale, regularization, objective.n_train, error)
+            fit = objective.fit(length_scale, regularization)
+            error = fit.force_mae if fit.shortfall <= 1.0 or fixed.regularization else math.inf
+            trial = Trial(
+                kernel,
+                length_scale,
+                regularization,
+                objective.n_train,
+                error,
+                fit.energy_mae,
+            )
             self._relative[trial] = regularization / mean_diagonal
+            self._shortfall[trial] = fit.shortfall
             points[point] = trial
             self.trials.append(trial)
             self._progress(f"choosing ({kernel})", len(points), 0)
-            return error
+            return trial.score
 
         center = (math.log2(start[0]), math.log10(start[1]))
         bounds = tuple(
@@ -381,8 +344,19 @@ class _Search:
             for axis, value in enumerate((fixed.length_scale, fixed.regularization))
             if value is None and axis in axes
         ]
-        largest, smallest = steps
-        best = compass_search(evaluate, center, bounds, free, step=largest, smallest_step=smallest)
+        highest = bounds[1][1]
+        while not math.isfinite(evaluate(center)) and fixed.regularization is None:
+            if center[1] + 1.0 > highest:
+                break
+            center = (center[0], center[1] + 1.0)
+        best = compass_search(
+            lambda point: points[point].score if point in points else evaluate(point),
+            center,
+            bounds,
+            free,
+            step=steps[0],
+            smallest_step=steps[1],
+        )
         return points[best]
 
     def edges(self, trial: Trial) -> tuple[str, ...]:

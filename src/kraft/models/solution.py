@@ -23,6 +23,7 @@ from kraft.models.validation_error import ValidationError
 from kraft.models.validation_stop import EVALUATION_SHARE, ValidationWatch
 from kraft.solvers import DenseCholesky, SolveOutcome
 from kraft.solvers.iterative import IterativeSolver
+from kraft.solvers.outcome import raise_unless_converged
 from kraft.solvers.preconditioners import method_with_blocks
 from kraft.solvers.state import SolverState
 
@@ -78,6 +79,8 @@ def solve(
     options: SolverOptions,
     control: RunControl,
     progress: Progress,
+    *,
+    jitter: bool = True,
 ) -> Solution:
     """Solve a system from the start, or from a state.
 
@@ -91,11 +94,15 @@ def solve(
         What was asked for.
     progress
         Told about the stages.
+    jitter
+        Whether the dense solver may add a little to the diagonal where rounding wants it.
 
     Raises
     ------
     MemoryLimitError
         Before anything large is allocated, when the planned solver does not fit.
+    IllConditionedError
+        When rounding defeats the solver.
     SolverError
         When there is no solution as good as asked for and such are not accepted.
     UnfinishedError
@@ -118,7 +125,7 @@ def solve(
         _require_good(outcome, options, control)
         return Solution(plan, outcome, options.tolerance)
     with _discarding(state, control):
-        prepared = DenseCholesky(options.max_memory).prepare(
+        prepared = DenseCholesky(options.max_memory, jitter=jitter).prepare(
             system.operator, system.regularization, control.limited(progress)
         )
         return Solution(plan, prepared.solve(system.labels), None)
@@ -201,4 +208,4 @@ def _require_good(outcome: SolveOutcome, options: SolverOptions, control: RunCon
         )
     if not options.accept_unconverged:
         kept = "" if control.checkpoint is None else f" The state is in {control.checkpoint}."
-        raise SolverError(f"{outcome.advice}{kept}")
+        raise_unless_converged(outcome.status, f"{outcome.advice}{kept}")

@@ -19,9 +19,9 @@ from kraft.models.model_making import make_model
 from kraft.models.objective import TrainingArrays
 from kraft.models.observer import Observer, Unobserved
 from kraft.models.preparation import checked
+from kraft.models.raising import solve_chosen
 from kraft.models.run_control import RunControl
 from kraft.models.selection import Request, choose
-from kraft.models.solution import solve, training_system
 from kraft.models.solver_options import SolverName, SolverOptions, check_stop_rule
 from kraft.models.training_notices import training_notices
 from kraft.models.training_request import TrainingRequest
@@ -44,7 +44,7 @@ def train(
     regularization: float | None = None,
     permutations: Literal["auto"] | ArrayLike | None = "auto",
     max_permutations: int | None = None,
-    feature_weights: Literal["learned"] | ArrayLike | None = None,
+    feature_weights: Literal["auto", "learned"] | ArrayLike | None = "auto",
     metric_options: MetricOptions = MetricOptions(),  # noqa: B008
     features: ArrayLike | None = None,
     feature_function: str = INVERSE.name,
@@ -83,9 +83,10 @@ def train(
     max_permutations
         Upper bound on the symmetries found.
     feature_weights
-        ``(D,)`` weight of every feature, equal for symmetric ones; one by default. ``"learned"``
+        ``(D,)`` weight of every feature, equal for symmetric ones; None for one each. ``"learned"``
         learns them from the training geometries and takes them if they are better than equal ones
-        (`docs/metric.md`).
+        (`docs/metric.md`); so does ``"auto"``, unless a length scale or a regularization was given
+        or the geometries are too few to learn from.
     metric_options
         How weights are learned.
     features
@@ -141,7 +142,8 @@ def train(
     MemoryLimitError
         When the system would not fit, before it is built.
     SolverError
-        When no solution as accurate as asked for was found.
+        When no solution as accurate as asked for was found. A regularization that rounding makes
+        too small is raised, and a notice tells of it, unless it was given.
     UnfinishedError
         When the time limit was reached, or the observer stopped the run.
     """
@@ -170,8 +172,9 @@ def train(
     state, symmetry, arrays, metric = _decide(
         asked, training, validation, saved, identity, control.limited(progress), clock
     )
-    operator, system = training_system(arrays, state.choice)
-    solution = solve(system, state, options, control, progress)
+    operator, solution, state = solve_chosen(
+        arrays, state, asked.parameters, options, control, progress
+    )
     clock.lap("solution")
     made = make_model(training, validation, state, arrays, operator, solution, device, seed)
     model = ForceField(made.parameters, device, dtype)
@@ -187,8 +190,10 @@ def train(
         valid_force_mae=made.valid_force_mae,
         rounding_error=rounding_error,
         report=report,
-        notices=training_notices(training, made, state.choice, rounding_error, arrays.descriptor)
-        + (() if metric is None else metric.notices),
+        notices=training_notices(
+            training, made, state.choice, solution.outcome, rounding_error, arrays.descriptor
+        )
+        + (() if metric is None or not asked.demands_metric else metric.notices),
         timings=clock.timings(solution.outcome),
         metric=metric,
     )
@@ -212,7 +217,7 @@ def _decide(
     learned = None if saved is None else saved.feature_weights
     arrays, metric = asked.arrays(training, validation, group, learned), None
     state = saved
-    if state is None and asked.learns_metric:
+    if state is None and asked.learns_metric(arrays):
         metric = choose_with_metric(
             arrays,
             asked.parameters,

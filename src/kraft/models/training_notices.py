@@ -9,6 +9,7 @@ from kraft.data.dataset import Dataset
 from kraft.descriptors import PairFeatures
 from kraft.models.model_making import Made
 from kraft.models.selection import Choice
+from kraft.solvers import SolveOutcome
 
 PAPERS_REGULARIZATION = 1e-10
 FAR_ABOVE = 100.0
@@ -19,6 +20,7 @@ def training_notices(
     training: Dataset,
     made: Made,
     choice: Choice,
+    outcome: SolveOutcome,
     rounding_error: float,
     descriptor: PairFeatures,
 ) -> tuple[str, ...]:
@@ -30,6 +32,8 @@ def training_notices(
         + ((caution,) if caution else ())
         + blind_spot_notices(descriptor)
         + edge_notices(choice)
+        + raised_notices(choice)
+        + jitter_notices(outcome)
         + conditioning_notices(choice)
         + rounding_notices(rounding_error, training, made.valid_force_mae)
     )
@@ -75,6 +79,28 @@ def edge_notices(choice: Choice) -> tuple[str, ...]:
         f"The {name} chosen lies at the edge of the range searched; the data may not determine it. "
         "Try another kernel or more training geometries, or set it yourself."
         for name in choice.at_edge
+    )
+
+
+def raised_notices(choice: Choice) -> tuple[str, ...]:
+    """Tell when rounding made the training raise the regularization that was chosen."""
+    if choice.raised_from is None:
+        return ()
+    return (
+        f"The regularization chosen at first, {choice.raised_from:.1e}, is too small for rounding "
+        f"in a system of so many labels, which could not be solved with it: it was raised "
+        f"{choice.regularization / choice.raised_from:,.0f} times, to "
+        f"{choice.regularization:.1e}. The model's errors may be larger than the choice promised.",
+    )
+
+
+def jitter_notices(outcome: SolveOutcome) -> tuple[str, ...]:
+    """Tell when something was added to the diagonal beyond the regularization."""
+    if outcome.jitter == 0.0:
+        return ()
+    return (
+        f"Rounding made the kernel matrix indefinite, so {outcome.jitter:.1e} was added to its "
+        "diagonal beyond the regularization: choose a larger one, or leave it to be chosen.",
     )
 
 

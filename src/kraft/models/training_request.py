@@ -13,7 +13,7 @@ from kraft.core.errors import OptionError
 from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.dataset import Dataset
-from kraft.models.metric import LEARNED, MetricOptions
+from kraft.models.metric import AUTO, LEARNED, MetricOptions, worth_learning
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays
 from kraft.models.selection import Request
@@ -38,7 +38,7 @@ class TrainingRequest:
     parameters: Request
     permutations: Literal["auto"] | ArrayLike | None
     max_permutations: int | None
-    feature_weights: Literal["learned"] | ArrayLike | None
+    feature_weights: Literal["auto", "learned"] | ArrayLike | None
     features: ArrayLike | None
     feature_function: str
     energy_weight: float
@@ -55,16 +55,27 @@ class TrainingRequest:
         )
 
     @property
-    def learns_metric(self) -> bool:
-        """Whether the weights of the features are to be learned."""
+    def may_learn_metric(self) -> bool:
+        """Whether the weights of the features are to be learned, or are where that can help."""
         if not isinstance(self.feature_weights, str):
             return False
-        if self.feature_weights != LEARNED:
+        if self.feature_weights not in (AUTO, LEARNED):
             raise OptionError(
-                f"Unknown feature weights {self.feature_weights!r}: give 'learned', None or a (D,) "
-                "array."
+                f"Unknown feature weights {self.feature_weights!r}: give 'auto', 'learned', None "
+                "or a (D,) array."
             )
         return True
+
+    @property
+    def demands_metric(self) -> bool:
+        """Whether the weights of the features are to be learned in any case."""
+        return self.may_learn_metric and self.feature_weights == LEARNED
+
+    def learns_metric(self, arrays: TrainingArrays) -> bool:
+        """Tell whether the weights of the features are learned from these data."""
+        if not self.may_learn_metric or self.demands_metric:
+            return self.may_learn_metric
+        return worth_learning(arrays, arrays.n_train, self.parameters, self.metric_options)
 
     def arrays(
         self,
@@ -78,7 +89,7 @@ class TrainingRequest:
             training,
             validation,
             group,
-            learned_weights if self.learns_metric else self.feature_weights,
+            learned_weights if self.may_learn_metric else self.feature_weights,
             self.energy_weight,
             self.device,
             self.features,
@@ -98,7 +109,7 @@ class TrainingRequest:
             "choice of permutations": _described(self.permutations),
             "largest number of permutations": self.max_permutations,
             "feature weights": _described(self.feature_weights),
-            "learning of the metric": repr(self.metric_options) if self.learns_metric else None,
+            "learning of the metric": repr(self.metric_options) if self.may_learn_metric else None,
             "choice of features": _described(self.features),
             "feature function": self.feature_function,
             "energy weight": float(self.energy_weight),

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from kraft.models.objective import TrainingArrays
 
 
+LEAST_ENERGIES = 10
+"""Energies, known up to a constant, that are enough to judge by."""
+
+
 class ValidationError:
     """Mean absolute force error in eV/Å as a function of the coefficients.
 
@@ -40,14 +44,34 @@ class ValidationError:
         self._descriptor = arrays.descriptor
         self._operator = operator
         self._reference = reference
+        self._reference_energies = arrays.valid_energies
         self._scale = scale
         self._factor = arrays.labels.scale
 
     def __call__(self, coefficients: Tensor) -> float:
         """Return the error of ``(n,)`` coefficients."""
+        return self.of_forces_and_energies(coefficients)[0]
+
+    def of_forces_and_energies(self, coefficients: Tensor) -> tuple[float, float | None]:
+        """Return also that of energies in eV, None where they are not known."""
         values = self._features.values
         on_cpu = values.device.type == "cpu"
         contracted = self._operator.expansion(coefficients)(values.numpy() if on_cpu else values)
         gradients = torch.as_tensor(contracted.gradients) * self._scale
         forces = self._descriptor.jacobian_transpose_product(self._features, gradients)
-        return float((self._factor * forces - self._reference).abs().mean())
+        force_mae = float((self._factor * forces - self._reference).abs().mean())
+        if self._reference_energies is None:
+            return force_mae, None
+        energies = self._factor * torch.as_tensor(contracted.energies)
+        return force_mae, energy_mae(energies, self._reference_energies)
+
+
+def energy_mae(predicted: Tensor, reference: Tensor) -> float | None:
+    """Return the mean absolute error of energies ``(V,)`` that are known up to a constant.
+
+    None where there are fewer than :data:`LEAST_ENERGIES`, which tell next to nothing.
+    """
+    if len(reference) < LEAST_ENERGIES:
+        return None
+    difference = predicted - reference
+    return float((difference - difference.mean()).abs().mean())

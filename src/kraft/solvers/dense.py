@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kraft.core.errors import MemoryLimitError, SolverError
+from kraft.core.errors import IllConditionedError, MemoryLimitError
 from kraft.core.memory import available_memory, format_bytes
 from kraft.core.progress import Progress, silent
 from kraft.linalg.operators import SymmetricOperator, assembled_panels
@@ -36,10 +36,13 @@ class DenseCholesky:
         Bytes it may allocate; what the machine has available when not given.
     concurrent
         Whether other threads are to run meanwhile, for systems that are solved side by side.
+    jitter
+        Whether a little may be added to the diagonal when rounding breaks the factorisation.
     """
 
     max_memory: int | None = None
     concurrent: bool = False
+    jitter: bool = True
 
     @staticmethod
     def required_memory(size: int, block_size: int, itemsize: int = 8) -> int:
@@ -64,12 +67,12 @@ class DenseCholesky:
         ------
         MemoryLimitError
             Before anything is allocated, when the matrix does not fit.
-        SolverError
-            When the matrix stays indefinite with the largest jitter.
+        IllConditionedError
+            When the matrix is indefinite, with the largest jitter if there may be any.
         """
         self._check_memory(operator)
         jitter = 0.0
-        for relative in JITTER_STEPS:
+        for relative in JITTER_STEPS if self.jitter else JITTER_STEPS[:1]:
             started = time.perf_counter()
             panels = assembled_panels(operator, progress)
             jitter = relative * float(panels.diagonal().max())
@@ -89,10 +92,11 @@ class DenseCholesky:
                 seconds_assembly=assembled - started,
                 seconds_factorization=time.perf_counter() - assembled,
             )
-        raise SolverError(
-            f"The kernel matrix of {operator.size} labels is not positive definite, even with "
-            f"{jitter:.1e} added to its diagonal. Expected distinct geometries: look for duplicate "
-            "frames (`kraft info`), choose a shorter length scale or a larger regularization."
+        even = f", even with {jitter:.1e} added to its diagonal" if self.jitter else ""
+        raise IllConditionedError(
+            f"The kernel matrix of {operator.size} labels is not positive definite{even}. "
+            "Expected distinct geometries: look for duplicate frames (`kraft info`), choose a "
+            "shorter length scale or a larger regularization."
         )
 
     def _check_memory(self, operator: SymmetricOperator) -> None:
@@ -126,7 +130,7 @@ class PreparedCholesky:
 
         Raises
         ------
-        SolverError
+        IllConditionedError
             When the residual shows that the solution is worthless.
         """
         started = time.perf_counter()
@@ -135,10 +139,11 @@ class PreparedCholesky:
         size = float(torch.linalg.vector_norm(right_hand_side))
         residual = float(torch.linalg.vector_norm(right_hand_side - applied)) / (size or 1.0)
         if not residual < TOLERATED_RESIDUAL:
-            raise SolverError(
+            raise IllConditionedError(
                 f"The solution leaves a relative residual of {residual:.1e}; expected less than "
                 f"{TOLERATED_RESIDUAL:.0e}. The system is too ill-conditioned: choose a shorter "
-                "length scale or a larger regularization."
+                "length scale or a larger regularization.",
+                shortfall=min(residual, 1.0) / TOLERATED_RESIDUAL,
             )
         return SolveOutcome(
             coefficients=coefficients,

@@ -14,6 +14,7 @@ from kraft.core.progress import Progress
 from kraft.core.typing import IntArray
 from kraft.linalg.arrays import Array, host, native, tensor
 from kraft.solvers.conjugate_gradients import BreakdownError, ConjugateGradients
+from kraft.solvers.dense import TOLERATED_RESIDUAL
 from kraft.solvers.monitor import Iterate, Monitor, StopReason
 from kraft.solvers.outcome import SolveOutcome, Status
 from kraft.solvers.progress_window import EAGER, PATIENT, ProgressWindow
@@ -74,6 +75,7 @@ class Iteration:
         self._growths = self._idle_restarts = 0
         self._breakdowns = 0
         self._breakdown = ""
+        self._rounding = 0.0  # the largest gap of the recurrence since the last restart
         self._cg = self._conjugate_gradients(self._start(start))
         self._best = self._latest()
 
@@ -152,6 +154,7 @@ class Iteration:
 
     def _keep_best(self) -> None:
         """Keep the latest iterate unless both its residual and its energy are worse."""
+        self._rounding = max(self._rounding, self._cg.gap)
         latest, best = self._latest(), self._best
         lower = latest.energy <= best.energy and latest.relative_residual < LARGEST_RESIDUAL
         if latest.relative_residual <= best.relative_residual or lower:
@@ -254,6 +257,7 @@ class Iteration:
     def _begin_again(self) -> None:
         self._cg = self._conjugate_gradients(self._best.solution)
         self._restarts += 1
+        self._rounding = 0.0
         self._window.restart()
 
     def _coefficients(self) -> Tensor:
@@ -287,6 +291,11 @@ class Iteration:
                 self._cg = self._conjugate_gradients(self._best.solution)
         if self._cg.converged:
             status = "converged"
+        elif status in ("stalled", "max_iterations") and self._rounding > max(
+            self._cg.tolerance, TOLERATED_RESIDUAL
+        ):
+            status = "breakdown"
+            self._breakdown = f"rounding alone leaves a residual of {self._rounding:.1e}"
         if not self._history or self._history[-1].iteration != self._iterations:
             self._history.append(self._point())
         return SolveOutcome(

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from kraft.core.errors import SolverError
+from kraft.core.errors import IllConditionedError, SolverError
 from kraft.solvers.state import HistoryPoint
 
 Status: TypeAlias = Literal[
@@ -88,8 +88,17 @@ class SolveOutcome:
 
         Raises
         ------
+        IllConditionedError
+            When rounding or an indefinite matrix ended it.
         SolverError
-            With what was reached and what to do, when it did not converge.
+            With what was reached and what to do, when it did not converge for another reason.
         """
-        if not self.converged:
-            raise SolverError(self.advice)
+        raise_unless_converged(self.status, self.advice)
+
+
+def raise_unless_converged(status: Status, advice: str) -> None:
+    """Raise the error that belongs to a status, with this advice; none for a converged solution."""
+    if status == "breakdown":
+        raise IllConditionedError(advice)
+    if status not in CONVERGED:
+        raise SolverError(advice)

@@ -14,7 +14,7 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from kraft.core.errors import OptionError, SolverError
+from kraft.core.errors import IllConditionedError, OptionError
 from kraft.core.progress import Progress, silent
 from kraft.linalg.arrays import Array, host, machine_epsilon, n_bytes, native_like
 from kraft.linalg.operators import SymmetricOperator
@@ -144,7 +144,7 @@ class Blocks:
                 self.jitter = max(self.jitter, jitter)
                 return inverse
             jitter = max(step, jitter * JITTER_GROWTH)
-        raise SolverError(
+        raise IllConditionedError(
             "A diagonal block of the matrix is not positive definite, or has entries that are not "
             "finite; expected distinct, finite geometries: look at them with `kraft info`."
         )

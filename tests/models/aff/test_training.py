@@ -5,9 +5,11 @@ import pytest
 import torch
 from atomized_cases import dataset
 from molecules import HYDROGEN, WATER, tensor
+from smooth_data import vibrations
 
 import kraft.models.aff.choice as choice_module
-from kraft.core.errors import GeometryError, OptionError
+import kraft.models.aff.training as training_module
+from kraft.core.errors import GeometryError, IllConditionedError, OptionError
 from kraft.data import Dataset
 from kraft.models.aff.evaluator import AtomizedEvaluator
 from kraft.models.aff.training import train_aff
@@ -156,3 +158,20 @@ def test_accurate_on_ethanol(reference_data):
     )
     test = data.subset(order[200:400])
     assert force_mae(parameters, test) / test.units.force_factor < 0.9
+
+
+def test_a_nugget_that_rounding_defeats_is_raised_and_told_of(monkeypatch):
+    """One that was given is not."""
+    noisy = vibrations(40, noise=0.3)
+    data = Dataset(noisy.atomic_numbers, noisy.positions, noisy.forces)
+    made_up = choice_module.AtomizedChoice("gaussian", 3.0, 1e-22, "likelihood")
+    monkeypatch.setattr(training_module, "choose", lambda *_, **__: made_up)
+    parameters, result = train_aff(data, permutations=None)
+    assert result.choice.raised_from == 1e-22
+    assert parameters.regularization == result.choice.regularization > 1e-21
+    assert max(outcome.relative_residual for outcome in result.sets) < 1e-4
+    assert any("nugget chosen at first" in notice for notice in result.notices)
+    with pytest.raises(IllConditionedError, match="larger nugget"):
+        train_aff(
+            data, permutations=None, kernel="gaussian", length_scale=3.0, regularization=1e-22
+        )

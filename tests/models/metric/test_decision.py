@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from metric_cases import arrays_of, bond_frames
@@ -8,7 +10,9 @@ import kraft
 from kraft.core.errors import OptionError, UnfinishedError
 from kraft.core.progress import silent
 from kraft.models.checkpoint import read_state
+from kraft.models.choice import Trial
 from kraft.models.metric import MetricOptions, choose_with_metric
+from kraft.models.metric.decision import _better
 from kraft.models.selection import Request
 
 FREE = MetricOptions(prior_deviation=2.0, max_steps=15)
@@ -25,7 +29,7 @@ def decide(training, request=MATERN, options=FREE):
 def test_takes_learned_weights_that_are_better():
     decision = decide(bond_frames(12))
     assert decision.used and not decision.notices
-    assert decision.learned_force_mae < 0.98 * decision.equal_force_mae
+    assert decision.learned.force_mae < 0.98 * decision.equal.force_mae
     np.testing.assert_array_equal(decision.arrays.feature_weights, decision.metric.feature_weights)
     assert "3 weights of features learned by likelihood on 12 geometries" in decision.choice.reason
 
@@ -36,6 +40,18 @@ def test_keeps_equal_weights_where_learning_gains_nothing():
     assert (decision.arrays.feature_weights == 1.0).all()
     assert "learned" not in decision.choice.reason
     assert "were dropped" in decision.notices[0]
+
+
+def test_weights_that_spoil_the_energies_are_not_taken():
+    equal = Trial("gaussian", 1.0, 1e-6, 20, 0.10, 0.010)
+    for force_mae, energy_mae, better in (
+        (0.05, 0.010, True),
+        (0.05, 0.011, False),
+        (0.099, 0.001, False),
+        (0.05, None, True),
+    ):
+        assert _better(equal, replace(equal, force_mae=force_mae, energy_mae=energy_mae)) == better
+    assert _better(None, None)
 
 
 def test_given_parameters_leave_nothing_to_compare():
@@ -137,8 +153,42 @@ class TestTraining:
         with pytest.raises(OptionError, match="learning of the metric differs"):
             kraft.train(training, resume=True, **{**options, "metric_options": MetricOptions()})
 
+    def test_is_what_a_training_does_by_itself(self):
+        training = bond_frames(16)
+        options = {"kernel": "matern52", "permutations": None, "metric_options": FREE}
+        model, result = kraft.train(training, **options)
+        asked, _ = kraft.train(training, feature_weights="learned", **options)
+        assert result.metric.used and result.metric.choice == result.choice
+        learned = asked.parameters.feature_weights
+        np.testing.assert_array_equal(model.parameters.feature_weights, learned)
+
+    @pytest.mark.parametrize(
+        ("n_train", "options"),
+        [
+            (14, {}),
+            (16, {"length_scale": 3.0}),
+            (16, {"regularization": 1e-6}),
+            (16, {"feature_weights": None}),
+        ],
+    )
+    def test_a_training_leaves_weights_equal(self, n_train, options):
+        """Where frames are few, or other weights would change the meaning of what was given."""
+        training = bond_frames(n_train)
+        model, result = kraft.train(training, kernel="matern52", permutations=None, **options)
+        assert result.metric is None
+        assert (model.parameters.feature_weights == 1.0).all()
+
+    def test_dropping_weights_nobody_asked_for_is_no_news(self):
+        options = {"permutations": None, "kernel": "matern52"}
+        options["metric_options"] = MetricOptions(prior_deviation=1e-6, max_steps=2)
+        _, quiet = kraft.train(bond_frames(16), **options)
+        assert not quiet.metric.used
+        assert not any("dropped" in notice for notice in quiet.notices)
+        _, told = kraft.train(bond_frames(16), feature_weights="learned", **options)
+        assert any("dropped" in notice for notice in told.notices)
+
     def test_refuses_other_words(self):
-        with pytest.raises(OptionError, match="'learned', None or"):
+        with pytest.raises(OptionError, match="'auto', 'learned', None or"):
             kraft.train(bond_frames(6), feature_weights="best", permutations=None)
 
 

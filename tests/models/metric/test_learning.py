@@ -9,6 +9,7 @@ from toy_models import toy_dataset
 import kraft
 from kraft.core.errors import OptionError, SolverError
 from kraft.models.metric import MetricOptions, learn_metric
+from kraft.models.metric.learning import LEAST_EARLY
 from kraft.models.metric.objective import CRITERIA
 from kraft.symmetry.orbits import feature_orbits
 
@@ -69,6 +70,23 @@ def test_the_trace_descends_and_ends_at_the_result():
     ratio = metric.steps[-1].orbit_weights[metric.orbits] / metric.feature_weights
     np.testing.assert_allclose(ratio, math.sqrt(5.0) / metric.length_scale, rtol=1e-12)
     assert metric.steps[-1].regularization == metric.regularization
+
+
+def test_many_geometries_are_learned_from_in_two_stages():
+    arrays = toy_arrays(WATER, 2 * LEAST_EARLY)
+    calls = []
+    options = MetricOptions(max_steps=2, least_gain=0.0)
+    metric = learned(arrays, options, progress=lambda *call: calls.append(call))
+    assert metric.n_train == 2 * LEAST_EARLY
+    sizes = [step.n_train for step in metric.steps]
+    assert sizes == [LEAST_EARLY] * 5 + [2 * LEAST_EARLY] * 3
+    early, late = metric.steps[4], metric.steps[5]
+    np.testing.assert_array_equal(early.orbit_weights, late.orbit_weights)
+    gains = [metric.steps[i].objective - metric.steps[j].objective for i, j in ((0, 4), (5, 7))]
+    assert metric.gain == pytest.approx(sum(gains)) and min(gains) > 0.0
+    assert metric.n_steps == 6
+    assert {total for _, _, total in calls} == {6}
+    assert [done for _, done, _ in calls] == [0, 1, 2, 3, 4, 4, 5, 6]
 
 
 def test_a_strong_prior_leaves_the_weights_equal():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -85,6 +85,9 @@ class AtomizedChoice:
         Of the last round, as in :class:`AtomizedTrial`; None when all was given.
     at_bound
         Names of parameters that ended at a bound of the search.
+    raised_from
+        The nugget that was chosen at first, where rounding then defeated the solver and
+        ``regularization`` is a larger one; None as a rule.
     """
 
     kernel: str
@@ -95,6 +98,14 @@ class AtomizedChoice:
     trials: tuple[AtomizedTrial, ...] = ()
     at_bound: tuple[str, ...] = ()
     seconds: float = 0.0
+    raised_from: float | None = None
+
+    def raised(self, factor: float) -> AtomizedChoice:
+        """Return the choice with a nugget that is larger by a factor, which may be 1."""
+        if factor == 1.0:
+            return self
+        nugget = factor * self.regularization
+        return replace(self, regularization=nugget, raised_from=self.regularization)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ def atomized_notices(
         "another kernel or more training geometries, or set it yourself."
         for name in at_bound
     ]
+    if choice.raised_from is not None:
+        notices.append(
+            f"The nugget chosen at first, {choice.raised_from:.1e}, is too small for rounding in "
+            f"systems of so many labels, which could not be solved with it: it was raised to "
+            f"{choice.regularization:.1e}. The model's errors may be larger for it."
+        )
     if energy_choice is None:
         notices.append(
             "The data have no energies, so this model predicts forces only: its energies are zero."

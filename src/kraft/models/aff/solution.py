@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kraft.core.errors import SolverError
+from kraft.core.errors import IllConditionedError
 from kraft.core.memory import available_memory
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import IntArray
@@ -129,8 +129,10 @@ def solve_sets(
 
     Raises
     ------
+    IllConditionedError
+        When rounding defeats the solver of a set.
     SolverError
-        When a set could not be solved to the accuracy that a model needs.
+        When a set could not be solved iteratively to the accuracy that a model needs.
     """
     allowed = max_memory
     if allowed is None:
@@ -279,10 +281,11 @@ def _outcome(
     size = float(torch.linalg.vector_norm(labels))
     residual = float(torch.linalg.vector_norm(labels - applied)) / (size or 1.0)
     if not residual < TOLERATED_RESIDUAL * (2.0 if solved.solver == "iterative" else 1.0):
-        raise SolverError(
+        raise IllConditionedError(
             f"The solution for atoms {atom_set.atoms.tolist()} leaves a relative residual of "
             f"{residual:.1e}; expected less than {TOLERATED_RESIDUAL:.0e}. The system is too "
-            "ill-conditioned: choose a shorter range or a larger nugget."
+            "ill-conditioned: choose a shorter range or a larger nugget.",
+            shortfall=min(residual, 1.0) / TOLERATED_RESIDUAL,
         )
     return SetOutcome(
         atoms=tuple(int(atom) for atom in atom_set.atoms),

@@ -37,6 +37,7 @@ from kraft.models.aff.solution import (
 from kraft.models.aff.systems import AtomizedArrays
 from kraft.models.parameters import Record
 from kraft.models.preparation import MAX_VALID_IN_SEARCH, checked, permutation_group
+from kraft.solvers.rounding import by_raising
 from kraft.symmetry.orbits import atom_orbits
 from kraft.version import __version__
 
@@ -97,7 +98,8 @@ def train_aff(
     MemoryLimitError
         When not even the iterative solver fits.
     SolverError
-        When a system could not be solved.
+        When a system could not be solved. A nugget that rounding makes too small is raised, and
+        a notice tells of it, unless it was given.
     """
     clock = AtomizedClock()
     request = AtomizedRequest(kernel, length_scale, regularization, criterion)
@@ -113,15 +115,14 @@ def train_aff(
     choice = choose(arrays, request, by_error, seed=seed, progress=progress, keep=keep)
     clock.lap("choice")
     radial = radial_kernel(choice.kernel)
-    solution = solve_sets(
+    solution, choice = _solved(
         arrays,
-        radial,
-        choice.length_scale,
-        choice.regularization,
-        leave_out=_left_out(training, by_error, seed),
-        max_memory=max_memory,
-        seed=seed,
-        progress=progress,
+        choice,
+        regularization is None,
+        _left_out(training, by_error, seed),
+        max_memory,
+        seed,
+        progress,
     )
     predicted = None
     if held is not None:
@@ -173,6 +174,33 @@ def _held(arrays: AtomizedArrays, validation: Dataset) -> Held:
     device = arrays.forces.device
     geometries = arrays.like(torch.tensor(validation.positions[some], device=device))
     return Held(geometries, torch.tensor(validation.forces[some], device=device))
+
+
+def _solved(
+    arrays: AtomizedArrays,
+    choice: AtomizedChoice,
+    may_raise: bool,
+    leave_out: IntArray | None,
+    max_memory: int | None,
+    seed: int,
+    progress: Progress,
+) -> tuple[AtomizedSolution, AtomizedChoice]:
+    """Solve all sets; where rounding defeats that, with a larger nugget if it was not given."""
+
+    def attempt(factor: float) -> AtomizedSolution:
+        return solve_sets(
+            arrays,
+            radial_kernel(choice.kernel),
+            choice.length_scale,
+            factor * choice.regularization,
+            leave_out=leave_out,
+            max_memory=max_memory,
+            seed=seed,
+            progress=progress,
+        )
+
+    solution, factor = by_raising(attempt) if may_raise else (attempt(1.0), 1.0)
+    return solution, choice.raised(factor)
 
 
 def _left_out(training: Dataset, by_error: Held | None, seed: int) -> IntArray | None:

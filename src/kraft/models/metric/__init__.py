@@ -1,10 +1,18 @@
 """A learned metric: one weight for each orbit of features (`docs/metric.md`)."""
 
-from kraft.models.metric.decision import LEARNED, MetricDecision, choose_with_metric
-from kraft.models.metric.learning import LearnedMetric, MetricOptions, MetricStep, learn_metric
+from kraft.models.metric.decision import (
+    AUTO,
+    LEARNED,
+    MetricDecision,
+    choose_with_metric,
+    worth_learning,
+)
+from kraft.models.metric.descent import MetricStep
+from kraft.models.metric.learning import LearnedMetric, MetricOptions, learn_metric
 from kraft.models.metric.objective import CRITERIA, Criterion, MetricObjective
 
 __all__ = [
+    "AUTO",
     "CRITERIA",
     "LEARNED",
     "Criterion",
@@ -15,4 +23,5 @@ __all__ = [
     "MetricStep",
     "choose_with_metric",
     "learn_metric",
+    "worth_learning",
 ]

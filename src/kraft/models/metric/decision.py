@@ -6,15 +6,25 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kraft.core.progress import Progress
+from kraft.models.choice import Choice, Request, Trial
 from kraft.models.metric.learning import LearnedMetric, MetricOptions, learn_metric
 from kraft.models.objective import TrainingArrays
-from kraft.models.selection import Choice, Request, choose, search_order, subset_size
+from kraft.models.selection import choose, search_order, subset_size
 
 LEARNED: Final = "learned"
 """What to give for weights that are to be learned."""
 
+AUTO: Final = "auto"
+"""What to give for weights that are learned where that can help."""
+
 LEAST_IMPROVEMENT = 0.98
-"""Learned weights must lower the error of the choice below this factor of that of equal ones."""
+"""Learned weights must lower the error of forces below this factor of that of equal ones."""
+
+WORST_ENERGIES = 1.02
+"""They may not raise that of energies above this factor."""
+
+LEAST_GEOMETRIES = 15
+"""Geometries in the subset that weights are learned from, unless they were asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,33 +41,50 @@ class MetricDecision:
         The weights that were learned, whether they are used or not.
     used
         Whether the learned weights are used.
-    equal_force_mae, learned_force_mae
-        Errors in eV/Å, by the criterion of the choice on the same frames, that were compared; None
-        when nothing was chosen, so that there was nothing to compare.
+    equal, learned
+        The trials that were compared, by the criterion of the choice on the same frames; None when
+        nothing was chosen, so that there was nothing to compare.
     """
 
     arrays: TrainingArrays
     choice: Choice
     metric: LearnedMetric
     used: bool
-    equal_force_mae: float | None
-    learned_force_mae: float | None
+    equal: Trial | None
+    learned: Trial | None
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a person should know when the learned weights are not used, or not compared."""
-        if self.equal_force_mae is None or self.learned_force_mae is None:
+        """What a person should know when weights that were asked for are not used or compared."""
+        if self.equal is None or self.learned is None:
             return (
                 "The learned weights were not compared with equal ones, since kernel, length scale "
                 "and regularization were given. Leave one of these open to have them compared.",
             )
         if self.used:
             return ()
-        ratio = self.learned_force_mae / self.equal_force_mae
+        ratios = f"{self.learned.force_mae / self.equal.force_mae:.2f} times that of equal weights"
+        if self.equal.energy_mae and self.learned.energy_mae:
+            factor = self.learned.energy_mae / self.equal.energy_mae
+            ratios += f", that of energies {factor:.2f} times"
         return (
-            "The learned weights were dropped: in the choice of hyper-parameters their force "
-            f"error was {ratio:.2f} times that of equal weights. The model has equal weights.",
+            "The learned weights were dropped: in the choice of hyper-parameters their force error "
+            f"was {ratios}. The model has equal weights.",
         )
+
+
+def worth_learning(
+    arrays: TrainingArrays, n_train: int, request: Request, options: MetricOptions
+) -> bool:
+    """Tell whether weights are learned from ``n_train`` geometries without being asked for.
+
+    Not where a length scale or a regularization was given, which would mean something else with
+    other weights, nor where the geometries to learn from would be too few.
+    """
+    if request.length_scale is not None or request.regularization is not None:
+        return False
+    size = subset_size(n_train, options.max_labels, arrays.labels_per_geometry)
+    return size >= LEAST_GEOMETRIES
 
 
 def choose_with_metric(
@@ -78,7 +105,7 @@ def choose_with_metric(
     OptionError, SolverError
         As :func:`kraft.models.selection.choose` and :func:`learn_metric`.
     """
-    equal = choose(arrays, request, seed=seed, progress=progress)
+    equal = choose(arrays, request, seed=seed, progress=progress, last_round=False)
     subset = subset_size(arrays.n_train, options.max_labels, arrays.labels_per_geometry)
     metric = learn_metric(
         arrays,
@@ -91,12 +118,12 @@ def choose_with_metric(
     )
     weighted = replace(arrays, feature_weights=metric.feature_weights)
     learned = choose(weighted, request, seed=seed, progress=progress)
-    errors = _comparable_errors(equal, learned)
-    used = errors[0] is None or errors[1] is None or errors[1] < LEAST_IMPROVEMENT * errors[0]
-    if used:
+    compared = _comparable(equal, learned)
+    if _better(*compared):
         reason = f"{learned.reason}; {describe(metric)}"
-        return MetricDecision(weighted, replace(learned, reason=reason), metric, True, *errors)
-    return MetricDecision(arrays, equal, metric, False, *errors)
+        return MetricDecision(weighted, replace(learned, reason=reason), metric, True, *compared)
+    equal = choose(arrays, request, seed=seed, progress=progress)
+    return MetricDecision(arrays, equal, metric, False, *compared)
 
 
 def describe(metric: LearnedMetric) -> str:
@@ -107,11 +134,25 @@ def describe(metric: LearnedMetric) -> str:
     )
 
 
-def _comparable_errors(one: Choice, other: Choice) -> tuple[float | None, float | None]:
-    """Return the least errors of two choices on the largest subset that both tried."""
+def _better(equal: Trial | None, learned: Trial | None) -> bool:
+    """Tell whether learned weights are taken; so they are where there is nothing to compare."""
+    if equal is None or learned is None:
+        return True
+    if not learned.force_mae < LEAST_IMPROVEMENT * equal.force_mae:
+        return False
+    if equal.energy_mae is None or learned.energy_mae is None:
+        return True
+    return learned.energy_mae <= WORST_ENERGIES * equal.energy_mae
+
+
+def _comparable(one: Choice, other: Choice) -> tuple[Trial | None, Trial | None]:
+    """Return the best trials of two choices on the largest subset that both tried."""
     common = {t.n_train for t in one.trials} & {t.n_train for t in other.trials}
     if not common:
         return None, None
     size = max(common)
-    errors = [min(t.force_mae for t in c.trials if t.n_train == size) for c in (one, other)]
-    return errors[0], errors[1]
+    best = [
+        min((t for t in choice.trials if t.n_train == size), key=lambda trial: trial.score)
+        for choice in (one, other)
+    ]
+    return best[0], best[1]

@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
-from scipy.optimize import OptimizeResult, minimize
 
-from kraft.core.errors import OptionError, SolverError
+from kraft.core.errors import OptionError
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import FloatArray, IntArray
 from kraft.kernels import radial_kernel
+from kraft.models.metric.descent import Descent, MetricStep
 from kraft.models.metric.objective import Criterion, MetricObjective
 from kraft.models.objective import TrainingArrays
 
-LARGEST_MOVE = 6.0
-"""A log-weight moves at most so far from where it starts."""
+STAGE = "learning the metric"
+"""For progress."""
 
-REGULARIZATION_RANGE = (1e-14, 1e-2)
-"""Relative to the mean diagonal of the kernel matrix at the start."""
+EARLY_SHARE, EARLY_STEPS = 0.5, 2
+"""The first steps, which lead far, are made on a share of the geometries, at an eighth of the cost;
+as many times more of them are allowed."""
 
-PATIENCE = 5
-"""The gain is looked at over so many steps."""
+LEAST_EARLY = 20
+"""Geometries that this share must have to tell the way."""
 
 UNSOLVABLE = 100.0
 """What a singular system adds to the best objective so far, so that line searches turn back."""
@@ -45,7 +47,8 @@ class MetricOptions:
         Labels of the subset of training geometries that is learned from; the time goes with the
         cube of their number.
     max_steps
-        Steps of the optimizer at most.
+        Steps of the optimizer at most; twice as many on half of the geometries first, if these are
+        :data:`LEAST_EARLY` at least.
     least_gain
         The optimizer stops when the objective (a logarithm) fell by less than this over five steps.
     """
@@ -60,28 +63,6 @@ class MetricOptions:
         for name in ("max_labels", "max_steps"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}.")
-
-
-@dataclass(frozen=True, eq=False)
-class MetricStep:
-    """Where the optimizer was after a step; the first is the start, with equal weights.
-
-    Attributes
-    ----------
-    objective
-        Criterion and prior.
-    orbit_weights
-        ``(n_orbits,)`` weights times the kernel's factor for the length scale.
-    regularization
-        That goes with them.
-    seconds
-        Since the start.
-    """
-
-    objective: float
-    orbit_weights: FloatArray
-    regularization: float
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +104,18 @@ class LearnedMetric:
 
     @property
     def gain(self) -> float:
-        """How far the objective fell."""
-        return self.steps[0].objective - self.steps[-1].objective
+        """How far the objective fell, on a part of the geometries and then on all of them."""
+        return sum(one.objective - other.objective for one, other in self._moves)
+
+    @property
+    def n_steps(self) -> int:
+        """How many steps were taken."""
+        return len(self._moves)
+
+    @property
+    def _moves(self) -> list[tuple[MetricStep, MetricStep]]:
+        pairs = pairwise(self.steps)
+        return [(one, other) for one, other in pairs if one.n_train == other.n_train]
 
     @property
     def spread(self) -> float:
@@ -168,9 +159,22 @@ def learn_metric(
     SolverError
         When the system cannot be solved at the start.
     """
-    objective = MetricObjective(arrays, indices, kernel, options.criterion, options.prior_deviation)
-    descent = _Descent(objective, options, progress)
-    point, reason = descent.run(objective.point(length_scale, regularization))
+    started = time.perf_counter()
+    stages = _stages(arrays, indices, kernel, options)
+    total = sum(limit for _, limit in stages)
+    point = stages[0][0].point(length_scale, regularization)
+    steps: list[MetricStep] = []
+    n_evaluations = 0
+    for objective, limit in stages:
+        descent = Descent(objective, limit, options.least_gain, started)
+        taken = max(0, len(steps) - 1)
+
+        def report(done: int, taken: int = taken) -> None:
+            progress(STAGE, taken + done, total)
+
+        point, reason = descent.run(point, report)
+        steps += descent.steps
+        n_evaluations += descent.n_evaluations
     factors = objective.scale(point)
     ratio = _relative_spread(arrays, indices, factors)
     return LearnedMetric(
@@ -181,86 +185,28 @@ def learn_metric(
         regularization=math.exp(point[-1]),
         criterion=options.criterion,
         n_train=objective.n_train,
-        steps=tuple(descent.steps),
-        n_evaluations=descent.n_evaluations,
+        steps=tuple(steps),
+        n_evaluations=n_evaluations,
         stop_reason=reason,
-        seconds=time.perf_counter() - descent.started,
+        seconds=time.perf_counter() - started,
     )
 
 
-class _Descent:
-    """A run of L-BFGS with its trace."""
-
-    def __init__(
-        self, objective: MetricObjective, options: MetricOptions, progress: Progress
-    ) -> None:
-        self._objective = objective
-        self._options = options
-        self._progress = progress
-        self._best = math.inf
-        self._stalled = False
-        self.steps: list[MetricStep] = []
-        self.n_evaluations = 0
-        self.started = time.perf_counter()
-
-    def run(self, start: FloatArray) -> tuple[FloatArray, str]:
-        """Return the best point and why the descent ended."""
-        self._progress("learning the metric", 0, self._options.max_steps)
-        value, _ = self._evaluate(start)
-        if not self._best < math.inf:
-            raise SolverError(
-                "A metric cannot be learned from a system that is singular at the start. Look for "
-                "duplicate or coincident frames with `kraft info`, or give a larger regularization."
-            )
-        self._record(value, start)
-        diagonal = self._objective.mean_diagonal(start)
-        lowest, highest = (math.log(limit * diagonal) for limit in REGULARIZATION_RANGE)
-        bounds = [(x - LARGEST_MOVE, x + LARGEST_MOVE) for x in start[:-1]]
-        bounds.append((min(lowest, start[-1]), max(highest, start[-1])))
-        result = minimize(
-            self._evaluate,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            callback=self._after_step,
-            options={"maxiter": self._options.max_steps, "maxls": 10},
+def _stages(
+    arrays: TrainingArrays, indices: IntArray, kernel: str, options: MetricOptions
+) -> list[tuple[MetricObjective, int]]:
+    """Return the objectives to descend one after the other, with their limits of steps."""
+    early = int(EARLY_SHARE * len(indices))
+    sets = [(indices, options.max_steps)]
+    if early >= LEAST_EARLY:
+        sets.insert(0, (indices[:early], EARLY_STEPS * options.max_steps))
+    return [
+        (
+            MetricObjective(arrays, some, kernel, options.criterion, options.prior_deviation),
+            limit,
         )
-        return result.x, self._reason(result)
-
-    def _evaluate(self, point: FloatArray) -> tuple[float, FloatArray]:
-        self.n_evaluations += 1
-        value, gradient = self._objective(point)
-        if not math.isfinite(value):
-            return self._best + UNSOLVABLE, gradient
-        self._best = min(self._best, value)
-        return value, gradient
-
-    def _record(self, value: float, point: FloatArray) -> None:
-        self.steps.append(
-            MetricStep(
-                objective=value,
-                orbit_weights=np.exp(point[:-1]),
-                regularization=math.exp(point[-1]),
-                seconds=time.perf_counter() - self.started,
-            )
-        )
-
-    def _after_step(self, intermediate_result: OptimizeResult) -> None:
-        self._record(float(intermediate_result.fun), np.array(intermediate_result.x))
-        self._progress("learning the metric", len(self.steps) - 1, self._options.max_steps)
-        if len(self.steps) > PATIENCE:
-            gain = self.steps[-1 - PATIENCE].objective - self.steps[-1].objective
-            if gain < self._options.least_gain:
-                self._stalled = True
-                raise StopIteration
-
-    def _reason(self, result: OptimizeResult) -> str:
-        if self._stalled:
-            return f"{PATIENCE} steps gained less than {self._options.least_gain:g}"
-        if len(self.steps) > self._options.max_steps:
-            return f"the limit of {self._options.max_steps} steps"
-        return f"the optimizer ended: {str(result.message).strip().lower()}"
+        for some, limit in sets
+    ]
 
 
 def _relative_spread(arrays: TrainingArrays, indices: IntArray, factors: FloatArray) -> float:

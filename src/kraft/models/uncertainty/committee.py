@@ -35,6 +35,7 @@ from kraft.models.uncertainty.base import Deviations, Direction, UncertaintyOpti
 from kraft.models.uncertainty.system import TrainedSystem
 from kraft.solvers import DenseCholesky
 from kraft.solvers.iterative import AVAILABLE_SHARE
+from kraft.solvers.rounding import by_raising
 
 EXPONENT = 0.75
 """Force errors fall as this power of the number of training geometries, about."""
@@ -50,6 +51,8 @@ MOST_PARTS = 8
 
 LEAST_GEOMETRIES = 4
 """Training geometries without which there is no committee."""
+
+RAISED = " Rounding made their regularization too small, so it was raised up to {:.0f} times."
 
 STAGE = "training the committee"
 
@@ -107,9 +110,11 @@ class CommitteeUncertainty:
         parts = n_parts(parameters.n_train, system.operator.block_size)
         subsets = deal(parameters.n_train, parts, options.n_members, options.seed)
         self._members = []
+        raised = 1.0
         for index, chosen in enumerate(subsets):
             progress(STAGE, index, len(subsets))
-            coefficients = _solve(system.subset(chosen), options)
+            coefficients, factor = _solve(system.subset(chosen), options)
+            raised = max(raised, factor)
             member = _member_parameters(parameters, system, chosen, coefficients)
             self._members.append(_with_offset(member, parameters, device))
         progress(STAGE, len(subsets), len(subsets))
@@ -118,7 +123,7 @@ class CommitteeUncertainty:
         self.description = (
             f"Disagreement of {len(subsets)} models of 1/{parts} of the {parameters.n_train} "
             f"training geometries each with the full one, times {self.factor:.2g} for its errors "
-            "being smaller; an estimate."
+            "being smaller; an estimate." + ("" if raised == 1.0 else RAISED.format(raised))
         )
 
     @property
@@ -163,9 +168,14 @@ def deal(n_train: int, parts: int, n_members: int, seed: int) -> list[IntArray]:
     return dealt[:n_members]
 
 
-def _solve(system: TrainedSystem, options: UncertaintyOptions) -> Tensor:
+def _solve(system: TrainedSystem, options: UncertaintyOptions) -> tuple[Tensor, float]:
+    """Return the coefficients of the labels of a part, and how far regularization was raised."""
+    return by_raising(lambda factor: _attempt(system, factor * system.regularization, options))
+
+
+def _attempt(system: TrainedSystem, regularization: Tensor, options: UncertaintyOptions) -> Tensor:
     """Return the coefficients of the labels of a part: by a factorization, where it fits."""
-    operator, regularization = system.operator, system.regularization
+    operator = system.operator
     allowed = options.max_memory or int(AVAILABLE_SHARE * available_memory(operator.device))
     fits = DenseCholesky.required_memory(operator.size, operator.block_size) <= allowed
     if fits and operator.size <= LARGEST_FACTOR:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kraft.core.errors import GeometryError, MemoryLimitError, SolverError
+from kraft.core.errors import GeometryError, IllConditionedError, MemoryLimitError
 from kraft.core.memory import available_memory, format_bytes
 from kraft.core.progress import Progress, silent
 from kraft.kernels.cross_covariance import CrossCovariance
@@ -23,6 +23,8 @@ from kraft.linalg.panels import PanelCholesky
 from kraft.models.uncertainty.base import Deviations, Direction
 from kraft.models.uncertainty.system import TrainedSystem
 from kraft.solvers import DenseCholesky
+from kraft.solvers.dense import PreparedCholesky
+from kraft.solvers.rounding import by_raising
 
 ROUNDING = 1e-9
 """A variance below zero by more than this share of the prior variance is no rounding error."""
@@ -56,8 +58,8 @@ class ExactUncertainty:
     ------
     MemoryLimitError
         When the factor does not fit.
-    SolverError
-        When the matrix has no factor.
+    IllConditionedError
+        When the matrix has no factor, even with more regularization than the model's.
     """
 
     method: str = "exact"
@@ -74,13 +76,19 @@ class ExactUncertainty:
         self._system = system
         self._cross = CrossCovariance(system.operator, reference)
         allowed = max_memory or available_memory(system.operator.device)
-        prepared = DenseCholesky(allowed).prepare(system.operator, system.regularization, progress)
+
+        def factorized(factor: float) -> PreparedCholesky:
+            regularization = factor * system.regularization
+            return DenseCholesky(allowed).prepare(system.operator, regularization, progress)
+
+        prepared, raised = by_raising(factorized)
         self._factor: PanelCholesky = prepared.factor
         size = system.operator.size
         left = allowed - DenseCholesky.required_memory(size, system.operator.block_size)
         fitting = left // (8 * WORKING_COPIES * size)
         self._chunk_columns = max(1, min(CHUNK_COLUMNS, fitting))
         added = f", {prepared.jitter:.1e} added to its diagonal" if prepared.jitter else ""
+        added += f", its regularization raised {raised:.0f} times for rounding" * (raised > 1.0)
         self.description = (
             "Exact posterior standard deviations of the Gaussian process, from a factorization of "
             f"its matrix of {size} training labels{added}."
@@ -96,7 +104,7 @@ class ExactUncertainty:
 
         Raises
         ------
-        SolverError
+        IllConditionedError
             When rounding in an ill-conditioned system makes a variance negative.
         """
         energies, forces = [], []
@@ -201,13 +209,13 @@ def standard_deviations(
 
     Raises
     ------
-    SolverError
+    IllConditionedError
         When one is further below zero, or is not a number.
     """
     floor = torch.as_tensor(resolution, dtype=variances.dtype, device=variances.device)
     relative = float(((variances + floor) / prior).min())
     if not relative >= -ROUNDING:
-        raise SolverError(
+        raise IllConditionedError(
             f"A predictive variance came out at {relative:.1e} of its prior, but can only be "
             "positive: the system is too ill-conditioned for its exact uncertainty. Take the "
             "committee, or train with a larger regularization."

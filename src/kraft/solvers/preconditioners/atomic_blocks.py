@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.linalg
 
-from kraft.core.errors import OptionError, SolverError
+from kraft.core.errors import IllConditionedError, OptionError
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import AnyArray, IntArray
 from kraft.linalg.arrays import Array, host, native_like
@@ -125,6 +125,6 @@ def _factorize(matrix: AnyArray) -> AnyArray:
         except np.linalg.LinAlgError:
             continue
         return factor
-    raise SolverError(
+    raise IllConditionedError(
         "The atomic blocks of the matrix are not positive definite; choose a larger regularization."
     )
