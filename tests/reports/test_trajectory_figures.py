@@ -73,7 +73,11 @@ def test_peaks_are_named_and_modes_drawn_below():
     v[:, 0, 0] = np.cos(2 * np.pi * 2.99792458e-5 * 1600.0 * times)
     found = velocity_spectrum(v, 1.0, resolution=20.0)
     harmonic = HarmonicSpectrum(
-        np.array([-50.0, 1650.0]), np.ones((2, 1, 3)) / np.sqrt(3.0), np.zeros((1, 3)), 0.0
+        np.array([-50.0, 1650.0]),
+        np.ones((2, 1, 3)) / np.sqrt(3.0),
+        np.zeros((1, 3)),
+        0.0,
+        np.ones(1),
     )
     axes = spectrum_figure(found, harmonic, atoms=np.array([0])).axes[0]
     assert [text.get_text() for text in axes.texts] == ["1600"]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from ase.mep import NEB
-from ase.optimize import FIRE
 from numpy.typing import ArrayLike
 
 from kraft.analysis.trajectories import rmsd, superpose
@@ -237,6 +235,9 @@ class _Band:
     ) -> None:
         shares = np.linspace(0.0, 1.0, n_images + 2)[:, None, None]
         self.images = ModelImages(force_field, (1.0 - shares) * first + shares * last)
+        from ase.mep import NEB  # slow: only where a path is sought
+        from ase.optimize import FIRE
+
         band: Any = NEB  # untyped in ASE
         self._neb = band(
             self.images.atoms,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.optimize import BFGS
 from numpy.typing import ArrayLike
 
 from kraft.analysis.trajectories import rmsd
@@ -133,6 +132,8 @@ def minimize(
     The steps are those of ASE's BFGS. Its first guess of the Hessian is that of the model with
     curvatures made positive, so that what follows are nearly Newton's steps.
     """
+    from ase.optimize import BFGS  # slow: only where something is relaxed
+
     optimizer = BFGS(atoms, logfile=None)
     guess = _hessian_guess(force_field, atoms.positions)
     if guess is not None:
