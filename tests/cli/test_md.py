@@ -192,7 +192,7 @@ def test_steering(run, model_file, start_file, tmp_path, capsys):
     arguments = ["md", model_file, start_file, *STEADY, "--steps", 40, "--pull", 0, 8]
     arguments += ["-o", "run.xyz"]
     assert run(*arguments, "--pull-force", -100, "--replicas", 2, "--json", "run.json") == 0
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())  # lines are as wide as the terminal
     assert "100.0 pN pushing atoms 0 and 8 along their line" in shown and "work done" in shown
     figures = json.loads((tmp_path / "run.json").read_text())
     log = Log.read(tmp_path / "run.csv")
