@@ -98,6 +98,16 @@ _CATCHER = Case(
     "training", "catcher, GFN2-xTB", CATCHER, 200, n_test=200, memory=16 * GIGABYTE, seconds=3600
 )
 
+_ETHANOL_900 = Case(
+    "training",
+    "ethanol, CCSD(T)",
+    ETHANOL,
+    900,
+    n_test=98,
+    memory=2 * GIGABYTE,
+    seconds=40,
+)
+
 CASES: dict[str, Case] = {
     "aspirin-1000": _ASPIRIN_1000,
     "aspirin-1000-sgdml-settings": replace(_ASPIRIN_1000, settings=PAPER),
@@ -108,14 +118,9 @@ CASES: dict[str, Case] = {
     "iterations-aspirin-200": replace(
         _ASPIRIN_1000, kind="counts", n_train=200, settings=PAPER, peer_memory=0.35
     ),
-    "ethanol-900": Case(
-        "training",
-        "ethanol, CCSD(T)",
-        ETHANOL,
-        900,
-        n_test=98,
-        memory=2 * GIGABYTE,
-        seconds=40,
+    "ethanol-900": _ETHANOL_900,
+    "ethanol-900-equal": replace(
+        _ETHANOL_900, label="ethanol, CCSD(T), equal weights", settings={"feature_weights": None}
     ),
     "ac-ala3-100": _tetrapeptide(100),
     "ac-ala3-200": _tetrapeptide(200),

@@ -4,7 +4,8 @@ Request
     ``dataset``; ``train_indices``; ``valid_indices`` (default none); ``test_dataset`` (default:
     ``dataset``) and ``test_indices`` (default: all frames, only with a ``test_dataset``);
     ``kernel``, ``length_scale``, ``regularization``: chosen by kraft when missing;
-    ``use_symmetries`` (default true); ``options``: fields of ``SolverOptions``; ``device``;
+    ``use_symmetries`` (default true); ``feature_weights`` (null: equal ones); ``options``: fields of
+    ``SolverOptions``; ``device``;
     ``follow_test`` (default false): the errors in the history are those on test geometries, which
     nothing depends on (only with given hyper-parameters and ``stop="residual"``).
 
@@ -109,6 +110,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
             length_scale=request.get("length_scale"),
             regularization=request.get("regularization"),
             permutations="auto" if request.get("use_symmetries", True) else None,
+            feature_weights=request.get("feature_weights", "auto"),
             solver_options=SolverOptions(**request.get("options", {})),
             device=request.get("device", "cpu"),
         )
