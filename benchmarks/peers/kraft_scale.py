@@ -4,8 +4,8 @@ Request
     ``dataset``; ``train_indices``; ``valid_indices`` (default none); ``test_dataset`` (default:
     ``dataset``) and ``test_indices`` (default: all frames, only with a ``test_dataset``);
     ``kernel``, ``length_scale``, ``regularization``: chosen by kraft when missing;
-    ``use_symmetries`` (default true); ``feature_weights`` (null: equal ones); ``options``: fields of
-    ``SolverOptions``; ``device``;
+    ``use_symmetries`` (default true); ``feature_weights`` (null: equal ones); ``options``: fields
+    of ``SolverOptions``; ``device``;
     ``follow_test`` (default false): the errors in the history are those on test geometries, which
     nothing depends on (only with given hyper-parameters and ``stop="residual"``).
 
