@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,26 @@ def learning_figure(
         axes.tick_params(labelsize=9)
         axes.set_axisbelow(True)
     return figure  # type: ignore[no-any-return]
+
+
+def titled_figure(width: float, height: float, title: str) -> Any:
+    """Return an empty figure of a size in inches with a title at its left."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
+    return figure
+
+
+def tidy(panels: Sequence[Any]) -> None:
+    """Take away what frames of panels do not need."""
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=9)
+        axes.set_axisbelow(True)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -12,7 +12,7 @@ from kraft.analysis.trajectories import HarmonicSpectrum
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
 from kraft.interfaces.surface import Profile, ReactionPath, Scan
-from kraft.reports.figures import DPI, save_figure
+from kraft.reports.figures import save_figure, tidy, titled_figure
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def scan_figure(
         Above the figure.
     """
     units = units or Units()
-    figure = _figure(7.6, 4.4, title)
+    figure = titled_figure(7.6, 4.4, title)
     axes = figure.subplots()
     profiles = [each.profile for each in scanned]
     bottom = float(profiles[0].at(_fine(profiles[0])).min())
@@ -81,7 +81,7 @@ def path_figure(path: ReactionPath, *, units: Units | None = None, title: str = 
         Above the figure.
     """
     units = units or Units()
-    figure = _figure(7.6, 4.4, title)
+    figure = titled_figure(7.6, 4.4, title)
     axes = figure.subplots()
     profile, start = path.profile, float(path.energies[0])
     everywhere = np.ones(len(path.energies), dtype=bool)
@@ -120,7 +120,7 @@ def modes_figure(
     title
         Above the figure.
     """
-    figure = _figure(9.0, 1.0 + 1.9 * len(found), title)
+    figure = titled_figure(9.0, 1.0 + 1.9 * len(found), title)
     panels = figure.subplots(len(found), 1, squeeze=False, sharex=True)[:, 0]
     low = min(0.0, *(float(each.wavenumbers.min()) for each in found))
     high = max(float(each.wavenumbers.max()) for each in found)
@@ -139,7 +139,7 @@ def modes_figure(
     panels[0].set_xlim(low - (room if low < 0.0 else 0.0), high + room)
     below = "; imaginary ones below 0" if low < 0.0 else ""
     panels[-1].set_xlabel(f"wavenumber (1/cm{below})")
-    _tidy(panels)
+    tidy(panels)
     return figure  # type: ignore[no-any-return]
 
 
@@ -204,22 +204,4 @@ def _finish(axes: Any, with_legend: bool) -> None:
         axes.legend(
             frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3
         )
-    _tidy([axes])
-
-
-def _figure(width: float, height: float, title: str) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
-    return figure
-
-
-def _tidy(panels: Sequence[Any]) -> None:
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.set_axisbelow(True)
+    tidy([axes])

@@ -19,7 +19,7 @@ from kraft.analysis.trajectories import (
 from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
-from kraft.reports.figures import DPI, save_figure
+from kraft.reports.figures import save_figure, tidy, titled_figure
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def series_figure(
     """
     if not panels:
         raise OptionError("Expected at least one quantity to draw.")
-    figure = _figure(9.0, 1.0 + 2.4 * len(panels), title)
+    figure = titled_figure(9.0, 1.0 + 2.4 * len(panels), title)
     axes = figure.subplots(len(panels), 2, squeeze=False, sharey="row", width_ratios=(5.0, 1.0))
     timed = all(time is not None for time in times)
     for row, panel in zip(axes, panels, strict=True):
@@ -117,7 +117,7 @@ def series_figure(
         left.tick_params(labelbottom=panel is panels[-1])
         left.grid(color=_LIGHT, linewidth=0.6)
     axes[-1][0].set_xlabel("time (ps)" if timed else "frame")
-    _tidy(axes.ravel())
+    tidy(axes.ravel())
     figure.align_ylabels(axes[:, 0])
     return figure  # type: ignore[no-any-return]
 
@@ -149,7 +149,7 @@ def dihedral_figure(
         Above the figure.
     """
     n_panels = 1 if profile is None else 2
-    figure = _figure(7.0, 1.2 + 2.7 * n_panels, title)
+    figure = titled_figure(7.0, 1.2 + 2.7 * n_panels, title)
     axes = figure.subplots(n_panels, 1, squeeze=False, sharex=True)[:, 0]
     density, edges = histogram.density, histogram.edges[0]
     axes[0].stairs(1e2 * density, edges, color=_COLORS[0], linewidth=1.6)
@@ -176,7 +176,7 @@ def dihedral_figure(
         panel.set_xlim(-period / 2, period / 2)
         panel.set_xticks(np.linspace(-period / 2, period / 2, 7))
     axes[-1].set_xlabel(f"{name} (degrees)")
-    _tidy(axes)
+    tidy(axes)
     return figure  # type: ignore[no-any-return]
 
 
@@ -200,7 +200,7 @@ def joint_figure(
     title
         Above the figure.
     """
-    figure = _figure(6.4, 5.6, title)
+    figure = titled_figure(6.4, 5.6, title)
     axes = figure.subplots()
     density = histogram.density
     with np.errstate(divide="ignore"):
@@ -228,7 +228,7 @@ def joint_figure(
     axes.set_ylabel(f"{names[1]} (degrees)")
     if histogram.periods[0] == histogram.periods[1]:
         axes.set_aspect("equal")
-    _tidy([axes])
+    tidy([axes])
     return figure  # type: ignore[no-any-return]
 
 
@@ -255,7 +255,7 @@ def spectrum_figure(
     title
         Above the figure.
     """
-    figure = _figure(9.0, 4.4, title)
+    figure = titled_figure(9.0, 4.4, title)
     axes = figure.subplots()
     x, y = spectrum.wavenumbers, spectrum.intensities
     peaks = spectrum.peaks()
@@ -296,7 +296,7 @@ def spectrum_figure(
             frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2
         )
     axes.grid(axis="x", color=_LIGHT, linewidth=0.6)
-    _tidy([axes])
+    tidy([axes])
     return figure  # type: ignore[no-any-return]
 
 
@@ -353,24 +353,6 @@ def _draw_profile(axes: Any, profile: FreeEnergyProfile, units: Units) -> None:
         fontsize=10.5,
     )
     axes.set_ylim(bottom=0.0)
-
-
-def _figure(width: float, height: float, title: str) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
-    return figure
-
-
-def _tidy(panels: Sequence[Any]) -> None:
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.set_axisbelow(True)
 
 
 def _abscissa(times: FloatArray | None, n: int) -> FloatArray:

@@ -15,7 +15,7 @@ Permutations act on a class of features (:mod:`kraft.kernels.feature_classes`) i
 ``t``, ``w`` and the products exist once for each of these. As functions of ``q``, the products have
 few independent components; the weights of all permutations are projected on those first. Where
 many permutations act on a class alike, the sum over them is a smooth function of ``t`` alone, which
-is interpolated to rounding (:mod:`kraft.analysis.masking.interpolation`).
+is interpolated (:mod:`kraft.analysis.masking.interpolation`).
 """
 
 from kraft.analysis.masking.forces import MaskedForces
