@@ -24,8 +24,9 @@ from torch import Tensor
 import kraft
 from kraft.core.progress import silent
 from kraft.data.geometry import duplicate_groups
+from kraft.descriptors import FeatureMap
 from kraft.kernels.geometries import ReducedGeometries
-from kraft.models.metric import learn_metric
+from kraft.models.metric import MetricOptions, learn_metric
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays
 from kraft.models.selection import Request, choose
@@ -95,8 +96,9 @@ def measure(name: str, n_train: int, kind: str, options: Any) -> Figures:
     group, _ = permutation_group(parts[0], "auto", None, 0, silent)
     arrays = training_arrays(parts[0], parts[1], group, None, 0.0, "cpu")
     choice = choose(arrays, Request(KERNEL), seed=0, progress=silent)
+    options = MetricOptions(mixing_deviation=0.0)
     learned = learn_metric(
-        arrays, np.arange(n_train), KERNEL, choice.length_scale, choice.regularization
+        arrays, np.arange(n_train), KERNEL, choice.length_scale, choice.regularization, options
     ).feature_weights
     members = _groups(dataset, kind)
     figures: Figures = {
@@ -160,7 +162,7 @@ def _problem(
     center = torch.zeros_like(scale)
     sets = tuple(
         ReducedGeometries.from_positions(
-            weighted.descriptor, torch.tensor(part.positions), scale, center
+            weighted.descriptor, torch.tensor(part.positions), FeatureMap(scale, center)
         )
         for part in parts
     )

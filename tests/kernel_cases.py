@@ -1,14 +1,25 @@
 """Kernel operators of small molecules, and their matrix by automatic differentiation."""
 
+import numpy as np
 import torch
 from molecules import tensor
 
-from kraft.descriptors import PairFeatures
+from kraft.descriptors import FeatureMap, PairFeatures
 from kraft.kernels import KernelOperator
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.symmetry.orbits import feature_orbits, feature_permutations
 
 LENGTH_SCALE = 1.5
+
+
+def random_mixing(table, *, strength=0.2, seed=5):
+    """Return a symmetric matrix ``(D, D)`` near the identity that commutes with a group."""
+    table = np.asarray(table)
+    n_features = table.shape[1]
+    entries = strength * np.random.default_rng(seed).normal(size=(n_features, n_features))
+    entries += entries.T
+    mean = np.mean([entries[np.ix_(images, images)] for images in table], axis=0)
+    return torch.tensor(np.eye(n_features) + mean)
 
 
 class Case:
@@ -27,6 +38,7 @@ class Case:
         weights=(1.0, 1.5, 2.0),
         features=None,
         feature_function="inverse",
+        mixes=False,
     ):
         self.kernel, self.positions = kernel, tensor(positions)
         self.table = feature_permutations(molecule.permutations, features)
@@ -39,9 +51,9 @@ class Case:
         self.scale = self.scale.double()
         center = self.descriptor.values(self.positions).mean(dim=0)
         center = center[torch.as_tensor(self.table)].mean(dim=0)
-        geometries = ReducedGeometries.from_positions(
-            self.descriptor, self.positions, self.scale, center
-        )
+        self.mixing = random_mixing(self.table) if mixes else None
+        feature_map = FeatureMap(self.scale, center, self.mixing)
+        geometries = ReducedGeometries.from_positions(self.descriptor, self.positions, feature_map)
         self.basis = geometries.basis
         self.energies = energies
         if dtype != torch.float64 or device != "cpu":
@@ -50,6 +62,7 @@ class Case:
                 PairFeatures(molecule.n_atoms, **chosen, **options),
                 type(geometries.features)(*(part.to(**options) for part in geometries.features)),
                 self.basis.to(**options),
+                None if self.mixing is None else self.mixing.to(**options),
             )
         self.operator = KernelOperator(kernel, geometries, self.table, energy_labels=energies)
 
@@ -59,7 +72,8 @@ class Case:
         total = torch.zeros(n + 1, n + 1, dtype=torch.float64)
 
         def scaled(geometry):
-            return self.scale * self.descriptor.values(geometry.view(1, -1, 3))[0]
+            values = self.scale * self.descriptor.values(geometry.view(1, -1, 3))[0]
+            return values if self.mixing is None else self.mixing @ values
 
         left, right = self.positions[i].reshape(-1), self.positions[j].reshape(-1)
         for row in torch.as_tensor(self.table):

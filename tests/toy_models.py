@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from kernel_cases import random_mixing
 from molecules import WATER, Molecule, pair_potential
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from kraft.descriptors import PairFeatures
 from kraft.models import ForceField
 from kraft.models.aff.parameters import AtomizedParameters
 from kraft.models.parameters import Parameters, descriptors_and_coefficients
-from kraft.symmetry.orbits import atom_orbits, feature_orbits
+from kraft.symmetry.orbits import atom_orbits, feature_orbits, feature_permutations
 
 
 def toy_parameters(
@@ -26,6 +27,7 @@ def toy_parameters(
     weighted: bool = False,
     features: IntArray | None = None,
     feature_function: str = "inverse",
+    mixes: bool = False,
     seed: int = 0,
 ) -> Parameters:
     """Return random coefficients on random geometries: a force field that means nothing."""
@@ -39,6 +41,9 @@ def toy_parameters(
     if weighted:
         for index, orbit in enumerate(feature_orbits(molecule.permutations, features)):
             weights[orbit] = (1.0, 0.0, 2.0)[index % 3]
+    mixing = None
+    if mixes:
+        mixing = random_mixing(feature_permutations(molecule.permutations, features)).numpy()
     return Parameters(
         atomic_numbers=molecule.atomic_numbers,
         permutations=molecule.permutations,
@@ -55,6 +60,7 @@ def toy_parameters(
         coefficients=coefficients,
         features=features,
         feature_function=feature_function,
+        feature_mixing=mixing,
     )
 
 
@@ -108,6 +114,8 @@ def slow_energy(parameters: Parameters, positions: Tensor) -> Tensor:
 
             def covariance(geometry: Tensor, query: Tensor = query) -> Tensor:
                 delta = scale * (query - descriptor.values(geometry[None])[0])
+                if parameters.feature_mixing is not None:
+                    delta = torch.tensor(parameters.feature_mixing) @ delta
                 return kernel.derivative(0, delta @ delta)
 
             at, along = (

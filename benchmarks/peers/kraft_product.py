@@ -32,7 +32,7 @@ def main(request: dict[str, Any]) -> dict[str, Any]:
     training = kraft.read(request["dataset"]).subset(np.array(request["train_indices"]))
     group, _ = permutation_group(training, "auto", None, 0, lambda *_: None)
     arrays = training_arrays(training, None, group, None, 0.0, device)
-    operator, _, _ = arrays.operator(request["kernel"], request["length_scale"])
+    operator, _ = arrays.operator(request["kernel"], request["length_scale"])
     product = operator.product(max_memory=request.get("max_memory"))
     generator = torch.Generator().manual_seed(0)
     seconds = {}

@@ -47,6 +47,8 @@ def brute_force(parameters, positions, partition):
 
     def of_features(values):
         delta = scale * (query - values)
+        if parameters.feature_mixing is not None:
+            delta = torch.tensor(parameters.feature_mixing) @ delta
         return kernel.derivative(0, delta @ delta)
 
     def covariance(geometry):
@@ -94,6 +96,22 @@ def test_definition(molecule, kernel, energies, partition):
     got = atom_contributions(field, positions, partition=partition)
     np.testing.assert_allclose(got.energies, energies, rtol=0, atol=1e-10 * np.abs(energies).max())
     np.testing.assert_allclose(got.forces, forces, rtol=0, atol=1e-9 * np.abs(forces).max())
+
+
+@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("molecule", [WATER, CHIRAL, TWO_ROTORS], ids=repr)
+def test_definition_with_features_that_mix(molecule, partition):
+    field = toy_force_field(molecule, energies=True, weighted=True, mixes=True, n_train=2)
+    positions = molecule.frames(1, seed=5)[0]
+    geometry = tensor(positions).requires_grad_()
+    wanted = brute_force(field.parameters, geometry, partition)
+    slopes = [torch.autograd.grad(one, geometry, retain_graph=True)[0] for one in wanted]
+    got = atom_contributions(field, positions, partition=partition)
+    wanted = wanted.detach().numpy()
+    np.testing.assert_allclose(got.energies, wanted, rtol=0, atol=1e-10 * np.abs(wanted).max())
+    forces = -torch.stack(slopes).numpy()
+    np.testing.assert_allclose(got.forces, forces, rtol=0, atol=1e-9 * np.abs(forces).max())
+    np.testing.assert_allclose(got.prediction.forces, field.predict(positions).forces, atol=1e-9)
 
 
 def test_definition_in_a_periodic_cell():

@@ -6,7 +6,7 @@ from toy_models import toy_dataset
 
 from kraft.core.errors import DataError
 from kraft.data import Dataset
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import FeatureMap, InverseDistances
 from kraft.kernels import KERNELS, KernelOperator
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.models.labels import Labels
@@ -16,7 +16,7 @@ from kraft.symmetry.orbits import feature_permutations
 def _operator(dataset, *, energy_labels):
     ones, zeros = torch.ones(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     geometries = ReducedGeometries.from_positions(
-        InverseDistances(3), torch.tensor(dataset.positions), ones, zeros
+        InverseDistances(3), torch.tensor(dataset.positions), FeatureMap(ones, zeros)
     )
     return KernelOperator(
         KERNELS["matern52"],

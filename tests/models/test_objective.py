@@ -50,7 +50,7 @@ def test_leave_one_out_against_refitting(kernel, energy_weight):
     n = 7
     training = toy_dataset(WATER, n)
     arrays = _arrays(training, energy_weight=energy_weight)
-    operator, _, _ = arrays.operator(kernel, LENGTH_SCALE)
+    operator, _ = arrays.operator(kernel, LENGTH_SCALE)
     matrix = operator.to_dense()
     matrix += torch.diag(arrays.labels.regularization(operator, REGULARIZATION))
     y = arrays.labels.vector(operator)

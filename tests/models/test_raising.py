@@ -48,7 +48,7 @@ def test_what_is_chosen_is_enough_for_rounding(noise, monkeypatch):
     data, validation = vibrations(300, noise=noise), vibrations(30, seed=5)
     arrays = training_arrays(data, validation, WATER.permutations, None, 0.0, "cpu")
     choice = choose(arrays, Request("gaussian"), seed=0, progress=silent)
-    operator, _, _ = arrays.operator(choice.kernel, choice.length_scale)
+    operator, _ = arrays.operator(choice.kernel, choice.length_scale)
     assert choice.trials[-1].n_train == 20
     assert shortfall(norm_bound(operator), choice.regularization) < 1.1
 

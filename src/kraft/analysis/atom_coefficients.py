@@ -30,6 +30,7 @@ class PairMatrices:
     def __init__(self, descriptor: PairFeatures) -> None:
         first, second = descriptor.first_atoms, descriptor.second_atoms
         self._n_atoms, n_features = descriptor.n_atoms, descriptor.n_features
+        self._n_features = n_features
         numbers = torch.arange(n_features, device=first.device)
         table = numbers.new_full((self._n_atoms, self._n_atoms), 2 * n_features)
         table[first, second] = numbers
@@ -49,6 +50,15 @@ class PairMatrices:
         padded = torch.cat([of_first, of_second, nothing], dim=1)
         entries = padded.index_select(1, self._table)
         return entries.reshape(-1, self._n_atoms, self._n_atoms, *entries.shape[2:])
+
+    def features(self, matrices: Tensor) -> Tensor:
+        """Return rows ``(..., N, N)`` as features ``(..., N, D)`` of one atom each."""
+        entries = matrices.reshape(-1, self._n_atoms, self._n_atoms)
+        numbers = self._table.reshape(self._n_atoms, self._n_atoms)
+        rows, columns = torch.nonzero(numbers < 2 * self._n_features, as_tuple=True)
+        result = entries.new_zeros(len(entries), self._n_atoms, self._n_features)
+        result[:, rows, numbers[rows, columns] % self._n_features] = entries[:, rows, columns]
+        return result.reshape(*matrices.shape[:-1], self._n_features)
 
 
 def pair_coefficients(parameters: Parameters, descriptor: PairFeatures) -> Tensor:

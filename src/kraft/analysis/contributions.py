@@ -17,7 +17,8 @@ its ``E_k``, and they go with the atoms when the molecule is turned or like atom
 For one geometry and all atoms this takes about 34 operations a training geometry, permutation and
 feature (6 for energies alone), where a prediction takes 8: ``δᵀ v_j^k`` of all atoms together
 costs twice ``δᵀ v_j``, since ``v_j^k`` touches the features of atom ``k`` only, and ``Jᵀ z_j``
-is formed first, so that the sums over ``j`` run over ``3N`` numbers, not over ``D``.
+is formed first, so that the sums over ``j`` run over ``3N`` numbers, not over ``D``. Where the
+metric mixes features by a matrix ``C``, ``δᵀ C v_j^k`` is ``(C δ)ᵀ v_j^k``, so all this stays.
 """
 
 from __future__ import annotations
@@ -233,11 +234,11 @@ class _Parts(NamedTuple):
 class _Operands(NamedTuple):
     """What some of the training geometries bring to the matrix products."""
 
-    features: Tensor  # (M, D) scaled and centered
+    features: Tensor  # (M, D) z_j
     squares: Tensor  # (M,) their squared norms
-    matrices: Tensor  # (N, M, N) the same features by atoms
-    coefficients: Tensor  # (N, M, N) the parts of the atoms in the feature coefficients
-    offsets: Tensor  # (N, M) z_j · v_j^k
+    matrices: Tensor  # (N, M, N) C z_j by atoms
+    coefficients: Tensor  # (N, M, N) the parts v_j^k of the atoms, of features that do not mix
+    offsets: Tensor  # (N, M) C z_j · v_j^k
     epsilon: Tensor | None  # (M,) coefficients of energy labels, of one atom
 
     def chunk(self, some: slice) -> _Operands:
@@ -262,14 +263,13 @@ class _Expansion:
         self._matrices = PairMatrices(evaluator.descriptor)
         self._permutations = torch.as_tensor(parameters.permutations, device=device)
         self._inverses = torch.argsort(self._permutations, dim=1)
-        self._scale = torch.tensor(parameters.feature_scale, device=device)
-        self._center = torch.tensor(parameters.feature_center, device=device)
+        self._map = evaluator.feature_map
         described = torch.tensor(parameters.training_descriptors, device=device)
-        features = (described - self._center) * self._scale
+        features = self._map.values(described)
         by_atom = _PARTITIONS[partition](parameters, self._descriptor)
-        by_atom *= self._matrices.symmetric(self._scale[None])
+        by_atom *= self._matrices.symmetric(self._map.scale[None])
         epsilon = parameters.energy_coefficients
-        matrices = self._matrices.symmetric(features)
+        matrices = self._matrices.symmetric(self._map.mixed(features))
         self._operands = _Operands(
             features,
             features.square().sum(dim=1),
@@ -289,18 +289,30 @@ class _Expansion:
         n_queries, n_atoms, _ = positions.shape
         copies = positions[:, self._permutations]  # (B, S, N, 3)
         found = self._descriptor.evaluate(copies.reshape(-1, n_atoms, 3))
-        scaled = (found.values - self._center) * self._scale
-        gradients = found.gradients * self._scale[:, None]
+        values = self._map.values(found.values)
+        gradients = found.gradients * self._map.scale[:, None]
         slopes = self._matrices.directed(gradients, -gradients)
-        tile = _Tile(self._kernel, scaled, self._matrices.symmetric(scaled), slopes)
+        mixed = self._matrices.symmetric(self._map.mixed(values))
+        tile = _Tile(self._kernel, values, mixed, slopes)
         for start in range(0, len(self._operands.features), self._n_columns):
             training = self._operands.chunk(slice(start, start + self._n_columns))
             tile.add(training, forces=forces)
         energies = self._restored(tile.energies.T.reshape(n_queries, -1, n_atoms))
         if not forces:
             return _Parts(energies, None)
-        of_forces = tile.forces().reshape(n_queries, -1, n_atoms, n_atoms, 3)
+        own = tile.pulls() if self._map.mixing is None else self._mixed_pulls(tile, gradients)
+        of_forces = (tile.forces() + own).reshape(n_queries, -1, n_atoms, n_atoms, 3)
         return _Parts(energies, self._restored(of_forces))
+
+    def _mixed_pulls(self, tile: _Tile, gradients: Tensor) -> Tensor:
+        """Return what :meth:`_Tile.pulls` does where the part of an atom acts on all features."""
+        mixing = self._map.mixing
+        weights = self._matrices.features(tile.own.transpose(0, 1)) @ mixing @ mixing  # (T, N, D)
+        pulls = weights.unsqueeze(3) * gradients.unsqueeze(1)
+        forces = pulls.new_zeros(*weights.shape[:2], self._descriptor.n_atoms, 3)
+        forces.index_add_(2, self._descriptor.first_atoms, pulls, alpha=-1.0)
+        forces.index_add_(2, self._descriptor.second_atoms, pulls)
+        return forces
 
     def _restored(self, parts: Tensor) -> Tensor:
         """Sum ``(B, S, N)`` or ``(B, S, N, N, 3)`` over permuted copies, each atom in its place."""
@@ -321,7 +333,7 @@ class _Tile:
     kernel
         The radial kernel.
     values, matrices
-        ``(T, D)`` scaled and centered features, and the same as matrices ``(T, N, N)``.
+        ``(T, D)`` kernel features ``z``, and ``C z`` as matrices ``(T, N, N)``.
     slopes
         ``(T, N, N, 3)`` derivatives of the scaled features by the position of the first atom.
     """
@@ -337,7 +349,7 @@ class _Tile:
         self._slopes = slopes.permute(1, 2, 0, 3).contiguous()
         n_atoms, n_geometries = self._matrices.shape[:2]
         self.energies = values.new_zeros(n_atoms, n_geometries)
-        self._own = slopes.new_zeros(n_atoms, n_geometries, n_atoms)  # Σ_j first v_j^k
+        self.own = slopes.new_zeros(n_atoms, n_geometries, n_atoms)  # Σ_j first v_j^k, without C
         self._weights = slopes.new_zeros(n_atoms, n_geometries)  # Σ_j second δᵀv_j^k
         self._moved = slopes.new_zeros(n_geometries, n_atoms, 3 * n_atoms)
 
@@ -357,7 +369,7 @@ class _Tile:
         projections *= self._kernel.derivative(2, squared)
         if epsilon is not None:
             projections += first * epsilon
-        self._own += first @ training.coefficients
+        self.own += first @ training.coefficients
         self._weights += projections.sum(dim=2)
         n_atoms, n_geometries, n_columns = projections.shape
         moved = training.matrices @ self._slopes.reshape(n_atoms, n_atoms, -1)  # Jᵀz_j, (N, m, 3T)
@@ -366,13 +378,17 @@ class _Tile:
         self._moved.baddbmm_(projections.transpose(0, 1), moved)
 
     def forces(self) -> Tensor:
-        """Return what has been gathered as contributions to forces, ``(T, N, N, 3)``."""
-        n_atoms, n_geometries, _ = self._own.shape
+        """Return contributions to forces, ``(T, N, N, 3)``, without the :meth:`pulls`."""
+        n_atoms, n_geometries, _ = self.own.shape
         own_motion = torch.einsum("abtc,atb->tac", self._slopes, self._matrices)  # Jᵀz
         result = self._moved.reshape(n_geometries, n_atoms, n_atoms, 3)
         result -= self._weights.T[:, :, None, None] * own_motion[:, None]
-        pulls = self._slopes * self._own.transpose(1, 2).unsqueeze(-1)  # (N, N, T, 3)
-        result += pulls.permute(2, 0, 1, 3)
-        atoms = torch.arange(n_atoms, device=result.device)
+        return result
+
+    def pulls(self) -> Tensor:
+        """Return ``-Jᵀ Σ_j first v_j^k``, ``(T, N, N, 3)``, where features do not mix."""
+        pulls = self._slopes * self.own.transpose(1, 2).unsqueeze(-1)  # (N, N, T, 3)
+        result = pulls.permute(2, 0, 1, 3).clone()
+        atoms = torch.arange(len(pulls), device=result.device)
         result[:, atoms, atoms] -= pulls.sum(dim=1).transpose(0, 1)
         return result

@@ -21,9 +21,9 @@ from kraft.models.training_result import TrainingResult
 class Retraining:
     """Trains models like a given one, with other features.
 
-    Symmetries, the function of the features and, where they are not all one, their weights are
-    those of the model; length scale and regularization are chosen anew unless given, since
-    distances between descriptors shrink with the number of features.
+    Symmetries, the function of the features, their weights and how they mix are those of the model;
+    length scale and regularization are chosen anew unless given, since distances between
+    descriptors shrink with the number of features.
 
     Attributes
     ----------
@@ -58,7 +58,8 @@ class Retraining:
         """Train with the features ``(D,)``, counted among all pairs, ascending; whole orbits."""
         old = self.parameters
         has = np.arange(old.n_pairs) if old.features is None else old.features
-        weights = old.feature_weights[np.searchsorted(has, features)]
+        kept = np.searchsorted(has, features)
+        weights, mixing = old.feature_weights[kept], old.feature_mixing
         return train(
             self.training,
             self.validation,
@@ -69,6 +70,7 @@ class Retraining:
             features=None if len(features) == old.n_pairs else features,
             feature_function=old.feature_function,
             feature_weights=None if (old.feature_weights == 1.0).all() else weights,
+            feature_mixing=None if mixing is None else mixing[np.ix_(kept, kept)],
             energy_weight=_energy_weight(self.energy_weight, old),
             solver_options=self.solver_options,
             device=self.device,

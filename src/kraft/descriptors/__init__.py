@@ -6,6 +6,7 @@ from kraft.descriptors.feature_functions import (
     FeatureFunction,
     feature_function,
 )
+from kraft.descriptors.feature_map import FeatureMap
 from kraft.descriptors.internal_motions import internal_motions, visible_motions
 from kraft.descriptors.pair_features import InverseDistances, PairFeatures, checked_features
 
@@ -13,6 +14,7 @@ __all__ = [
     "FEATURE_FUNCTIONS",
     "Descriptor",
     "FeatureFunction",
+    "FeatureMap",
     "Features",
     "InverseDistances",
     "PairFeatures",

@@ -31,9 +31,14 @@ LARGE_MOLECULE = 64
 """Atoms from which this is faster than products with dense reduced Jacobians."""
 
 
-def by_pairs(descriptor: Descriptor) -> bool:
+def large(descriptor: Descriptor) -> bool:
     """Tell whether a molecule is large enough for this, by the partners that its atoms have."""
     return 2 * descriptor.n_features >= (LARGE_MOLECULE - 1) * descriptor.n_atoms
+
+
+def by_pairs(geometries: ReducedGeometries) -> bool:
+    """Tell whether this is the faster way: in a large molecule whose features do not mix."""
+    return geometries.mixing is None and large(geometries.descriptor)
 
 
 class _Partners(NamedTuple):

@@ -67,7 +67,7 @@ class KernelColumns:
         self._kernel = kernel
         self._motions = Motions(geometries)
         self._pairs = None
-        if by_pairs(geometries.descriptor):
+        if by_pairs(geometries):
             self._pairs = PairJacobians(geometries)
         self._values = native(geometries.features.values)
         self._energy_labels = energy_labels

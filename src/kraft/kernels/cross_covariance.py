@@ -71,7 +71,7 @@ class CrossCovariance:
     def _with_mean(self, queries: ReducedGeometries) -> tuple[Tensor, Tensor]:
         """Return the covariances of forces ``(B, r)`` and energies ``(B,)`` with the mean."""
         energies, gradients = self._mean_energy(queries.features.values)
-        forces = queries.descriptor.jacobian_transpose_product(queries.features, gradients)
+        forces = queries.pulled(gradients)
         return queries.reduce(forces), energies
 
     def forces(self, queries: ReducedGeometries) -> Tensor:

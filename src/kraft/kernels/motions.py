@@ -2,7 +2,7 @@
 
 Every feature belongs to one pair of atoms, sorted by the first atom, and its derivatives by the two
 atoms are opposite (:class:`kraft.descriptors.Features`), so the Jacobian acts through differences
-of displacements and never has to be stored.
+of displacements and never has to be stored. Where kernel features mix, their matrix comes on top.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TILE_ELEMENTS = 50_000
 
 
 class Motions:
-    """``Z = J U`` of some geometries: what their basis displacements do to the features.
+    """``Z = C J U`` of some geometries: what basis displacements do to the kernel features.
 
     Parameters
     ----------
@@ -32,6 +32,8 @@ class Motions:
         self.n_geometries, self.n_atoms, _, self.n_motions = basis.shape
         self._basis = native(basis.reshape(self.n_geometries, 3 * self.n_atoms, -1))
         self._gradients = native(geometries.features.gradients)
+        mixing = geometries.mixing
+        self._mixing: Array = None if mixing is None else native(mixing)
         self.n_features = self._gradients.shape[1]
         descriptor = geometries.descriptor
         first, second = host(descriptor.first_atoms), host(descriptor.second_atoms)
@@ -52,7 +54,8 @@ class Motions:
         relative -= take(by_atom, self._second)
         relative = relative.reshape(len(basis), self.n_features, 3, -1)
         relative *= gradients[:, :, :, None]
-        return relative.sum(axis=2)
+        jacobians = relative.sum(axis=2)
+        return jacobians if self._mixing is None else self._mixing @ jacobians
 
     def column(self, geometries: IntArray, directions: IntArray) -> Array:
         """Return the column ``directions[p]`` of ``Z`` of ``geometries[p]``, ``(P, D)``."""
@@ -70,7 +73,8 @@ class Motions:
 
     def reduce(self, weights: Array, rows: slice) -> Array:
         """Return ``Zᵀ w`` of some geometries, ``(T, r)``, for feature weights ``(T, D)``."""
-        forces = self._transposed(self._gradients[rows], weights)
+        mixed = self._mixed(weights)
+        forces = self._transposed(self._gradients[rows], mixed)
         return (forces[:, None] @ self._basis[rows])[:, 0]
 
     def _jacobian(self, gradients: Array, moved: Array) -> Array:
@@ -78,7 +82,10 @@ class Motions:
         relative = take(by_atom, self._first)
         relative -= take(by_atom, self._second)
         relative *= gradients
-        return relative.sum(axis=2)
+        return self._mixed(relative.sum(axis=2))
+
+    def _mixed(self, values: Array) -> Array:
+        return values if self._mixing is None else values @ self._mixing
 
     def _transposed(self, gradients: Array, weights: Array) -> Array:
         pulls: Array = gradients * weights[:, :, None]

@@ -92,11 +92,10 @@ class KernelOperator:
     def expansion(self, coefficients: Tensor) -> SymmetricContraction:
         """Return the kernel expansion with these coefficients, ready for evaluation."""
         forces, energies = self.split(coefficients)
-        descriptor, features = self.geometries.descriptor, self.geometries.features
         return SymmetricContraction(
             self.kernel,
-            features.values,
-            descriptor.jacobian_product(features, forces),
+            self.geometries.features.values,
+            self.geometries.moved(forces),
             self.feature_permutations,
             energies,
         )
@@ -104,9 +103,7 @@ class KernelOperator:
     def matmul(self, vectors: Tensor) -> Tensor:
         """Return the product with a coefficient vector ``(size,)``, matrix-free."""
         contracted = self.expansion(vectors)(self.geometries.features.values)
-        forces = self.geometries.descriptor.jacobian_transpose_product(
-            self.geometries.features, contracted.gradients
-        )
+        forces = self.geometries.pulled(contracted.gradients)
         return self.join(forces, contracted.energies if self.energy_labels else None)
 
     def assemble(self, panels: LowerPanels, progress: Progress = silent) -> None:
@@ -154,7 +151,7 @@ class KernelOperator:
 
     def diagonal(self) -> Array:
         """Return the diagonal ``(size,)`` as a native array."""
-        if by_pairs(self.geometries.descriptor):
+        if by_pairs(self.geometries):
             return self._pair_blocks().diagonal()
         return self._columns().diagonal()
 
@@ -167,7 +164,7 @@ class KernelOperator:
 
     def principal(self, blocks: IntArray) -> Array:
         """Return the principal submatrix of some geometries as a native array."""
-        if by_pairs(self.geometries.descriptor):
+        if by_pairs(self.geometries):
             return self._pair_blocks().principal(np.asarray(blocks, dtype=np.int64))
         return native(self.subset(blocks).to_dense())
 

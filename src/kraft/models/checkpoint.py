@@ -33,6 +33,7 @@ METADATA_KEY = "kraft-state"
 STATE_SUFFIX = ".state.safetensors"
 
 _SOLVER_ARRAYS = ("coefficients", "landmarks")
+_METRIC_ARRAYS = ("feature_weights", "feature_mixing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,9 @@ class TrainingState:
         How the system is solved; None before that is decided.
     solver
         Where the iteration is; None before it starts.
-    feature_weights
-        ``(D,)`` weights of the features where they were learned; None when they were given.
+    feature_weights, feature_mixing
+        ``(D,)`` weights of the features and ``(D, D)`` how they mix, where they were learned; None
+        when they were given, and where nothing mixes.
     """
 
     identity: Mapping[str, Any]
@@ -61,6 +63,7 @@ class TrainingState:
     plan: SolverPlan | None = None
     solver: SolverState | None = None
     feature_weights: FloatArray | None = None
+    feature_mixing: FloatArray | None = None
 
     def check_identity(self, identity: Mapping[str, Any], path: Path) -> None:
         """Raise OptionError, naming the difference, unless ``identity`` is that of this state."""
@@ -108,8 +111,9 @@ def write_state(state: TrainingState, path: str | os.PathLike[str]) -> None:
         "plan": None if state.plan is None else dataclasses.asdict(state.plan),
         "solver": None,
     }
-    if state.feature_weights is not None:
-        arrays["feature_weights"] = np.ascontiguousarray(state.feature_weights)
+    for name in _METRIC_ARRAYS:
+        if getattr(state, name) is not None:
+            arrays[name] = np.ascontiguousarray(getattr(state, name))
     if state.solver is not None:
         solver = {f.name: getattr(state.solver, f.name) for f in dataclasses.fields(SolverState)}
         for name in _SOLVER_ARRAYS:
@@ -173,7 +177,7 @@ def _state(arrays: dict[str, AnyArray], content: dict[str, Any]) -> TrainingStat
         choice=Choice(**choice),
         plan=None if plan is None else SolverPlan(**plan),
         solver=None if solver is None else _solver_state(arrays, solver),
-        feature_weights=arrays.get("feature_weights"),
+        **{name: arrays.get(name) for name in _METRIC_ARRAYS},
     )
 
 

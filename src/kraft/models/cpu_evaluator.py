@@ -43,8 +43,8 @@ class CpuEvaluator:
         self._spread = None
         if isinstance(self._gather, np.ndarray):
             self._spread = np.ascontiguousarray(-self._gather.T)
-        self._scale = parameters.feature_scale
-        self._scaled_center = parameters.feature_center * parameters.feature_scale
+        self._map = parameters.feature_map
+        self._scaled_center = self._map.center * self._map.scale
         self._offset = parameters.energy_offset
         self._expansion = expansion
         self._dtype = dtype
@@ -58,9 +58,9 @@ class CpuEvaluator:
             separations = self._separations(positions)
             distances = np.sqrt(np.einsum("bdc,bdc->bd", separations, separations))
             features = self._function.value(distances)
-            queries = features * self._scale - self._scaled_center
+            queries = self._map.mixed(features * self._map.scale - self._scaled_center)
             energies, gradients = self._expansion(queries.astype(self._dtype, copy=False))
-            weights = gradients * self._scale
+            weights = self._map.pull(gradients)
             weights *= self._function.pull(distances, features)
             separations *= weights[:, :, None]
             forces = self._sum_pairs(separations)

@@ -305,7 +305,7 @@ def _samples(arrays: TrainingArrays, request: Request) -> Samples:
     """Return a system of the geometries there are, with given or typical hyper-parameters."""
     kernel = request.kernels[0]
     length_scale, relative = start(arrays, kernel)
-    operator, _, _ = arrays.operator(kernel, request.length_scale or length_scale)
+    operator, _ = arrays.operator(kernel, request.length_scale or length_scale)
     regularization = request.regularization
     if regularization is None:
         regularization = relative * float(operator.diagonal().mean())

@@ -47,12 +47,9 @@ class Evaluator:
         self.parameters = parameters
         self.device, self.dtype = torch.device(device), dtype
         self.descriptor = parameters.descriptor(self.device)
-        self._scale = self._tensor(parameters.feature_scale)
-        self._center = self._tensor(parameters.feature_center)
-        self._features = (self._tensor(parameters.training_descriptors) - self._center) * (
-            self._scale
-        )
-        self._coefficients = self._tensor(parameters.feature_coefficients) * self._scale
+        self.feature_map = parameters.feature_map.on(self.device)
+        self._features = self.feature_map.values(self._tensor(parameters.training_descriptors))
+        self._coefficients = self.feature_map.push(self._tensor(parameters.feature_coefficients))
         epsilon = parameters.energy_coefficients
         self._expansion = SymmetricContraction(
             parameters.radial_kernel,
@@ -99,23 +96,23 @@ class Evaluator:
 
     def _scaled(self, positions: Tensor) -> Features:
         values, gradients = self.descriptor.evaluate(positions)
-        return Features((values - self._center) * self._scale, gradients)
+        return Features(self.feature_map.values(values), gradients)
 
     def feature_forces(self, positions: Tensor) -> tuple[Features, Tensor]:
         """Return features of positions ``(B, N, 3)`` in Å, and ``-∂E/∂x_d`` ``(B, D)``.
 
-        Values of these features are scaled and centered; their gradients and the derivatives are
+        Values of these features are the kernel's; their gradients and the derivatives are
         those of the descriptor's own features ``x``.
         """
         features = self._scaled(positions)
         contracted = self._expansion(features.values.to(self.dtype))
-        return features, contracted.gradients.to(torch.float64) * self._scale
+        return features, self.feature_map.pull(contracted.gradients.to(torch.float64))
 
     def _evaluate(self, positions: Tensor) -> EnergiesForces:
         features = self._scaled(positions)
         contracted = self._expansion(features.values.to(self.dtype))
         forces = self.descriptor.jacobian_transpose_product(
-            features, contracted.gradients.to(torch.float64) * self._scale
+            features, self.feature_map.pull(contracted.gradients.to(torch.float64))
         )
         energies = contracted.energies.to(torch.float64) + self.parameters.energy_offset
         return EnergiesForces(energies, forces)
@@ -134,11 +131,10 @@ class Evaluator:
         n = 3 * self.descriptor.n_atoms
         features = self._scaled(positions[None])
         identity = torch.eye(n, dtype=torch.float64, device=self.device)
-        jacobian = self._scale[:, None] * self.descriptor.jacobian_product(
-            features, identity.view(1, n // 3, 3, n)
-        ).squeeze(0)
+        raw = self.descriptor.jacobian_product(features, identity.view(1, n // 3, 3, n))
+        jacobian = self.feature_map.push_columns(raw.squeeze(0))
         hessian = torch.zeros(n, n, dtype=torch.float64, device=self.device)
-        slope = torch.zeros_like(self._scale)
+        slope = torch.zeros_like(self._features[0])
         isotropic = torch.zeros((), dtype=torch.float64, device=self.device)
         for permutation in torch.as_tensor(
             self.parameters.feature_permutations, device=self.device
@@ -148,7 +144,7 @@ class Evaluator:
             slope[permutation] += part.slope
             isotropic += part.isotropic
         hessian += isotropic * (jacobian.T @ jacobian)
-        hessian += self.descriptor.curvature(positions, slope * self._scale).reshape(n, n)
+        hessian += self.descriptor.curvature(positions, self.feature_map.pull(slope)).reshape(n, n)
         return 0.5 * (hessian + hessian.T)
 
     def _permuted_part(self, query: Tensor, jacobian: Tensor) -> _HessianPart:

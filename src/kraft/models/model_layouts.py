@@ -44,7 +44,12 @@ class Layout:
 
 def _sgdml_arrays(parameters: Parameters) -> tuple[str, ...]:
     known = parameters.training_positions is not None and parameters.coefficients is not None
-    return ("energy_coefficients", "features", *(_GEOMETRIES if known else _DESCRIPTORS))
+    return (
+        "energy_coefficients",
+        "features",
+        "feature_mixing",
+        *(_GEOMETRIES if known else _DESCRIPTORS),
+    )
 
 
 def _sgdml(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Parameters:
@@ -70,6 +75,7 @@ def _sgdml(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Paramet
         training_positions=positions,
         coefficients=coefficients,
         features=features,
+        feature_mixing=arrays.get("feature_mixing"),
         feature_function=function,
         **common,
     )
@@ -80,7 +86,7 @@ def _atomized_arrays(_: AtomizedParameters) -> tuple[str, ...]:
 
 
 def _atomized(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> AtomizedParameters:
-    if "features" in arrays or "feature_function" in content:
+    if {"features", "feature_mixing"} & arrays.keys() or "feature_function" in content:
         raise ValueError("an AFF model has the inverse distances of all pairs, but it names others")
     variance = content["energy_variance"]
     return AtomizedParameters(

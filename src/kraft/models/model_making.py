@@ -96,6 +96,7 @@ def _parameters(
         length_scale=choice.length_scale,
         regularization=choice.regularization,
         feature_weights=arrays.feature_weights,
+        feature_mixing=arrays.feature_mixing,
         training_descriptors=descriptors,
         feature_coefficients=products,
         energy_offset=0.0,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.geometry import pair_distances
-from kraft.descriptors import PairFeatures
+from kraft.descriptors import FeatureMap, PairFeatures
 from kraft.descriptors.feature_functions import INVERSE
 from kraft.kernels import KernelOperator, radial_kernel
 from kraft.kernels.contraction import SymmetricContraction
@@ -47,6 +47,8 @@ class TrainingArrays:
         ``(M,)`` and ``(V,)`` in eV, to judge by; None where they are not known.
     feature_weights
         ``(D,)``.
+    feature_mixing
+        ``(D, D)`` symmetric matrix that mixes the weighted features; None for the identity.
     """
 
     descriptor: PairFeatures
@@ -54,6 +56,7 @@ class TrainingArrays:
     labels: Labels
     feature_permutations: IntArray
     feature_weights: FloatArray
+    feature_mixing: FloatArray | None = None
     valid_positions: Tensor | None = None
     valid_forces: Tensor | None = None
     energies: Tensor | None = None
@@ -74,6 +77,14 @@ class TrainingArrays:
         """Number of labels of one geometry, about."""
         return min(self.descriptor.jacobian_rank, max(1, 3 * self.descriptor.n_atoms - 6))
 
+    def weighted(self, features: Tensor) -> Tensor:
+        """Return features ``(M, D)`` as the metric sees them, without the kernel's scale."""
+        metric = FeatureMap(
+            self.feature_weights, np.zeros_like(self.feature_weights), self.feature_mixing
+        )
+        values: Tensor = metric.on(features.device).values(features)
+        return values
+
     @cached_property
     def relative_spread(self) -> float:
         """How far apart the features of two geometries are, relative to all inverse distances.
@@ -93,27 +104,24 @@ class TrainingArrays:
 
     def operator(
         self, kernel: str, length_scale: float, indices: IntArray | None = None
-    ) -> tuple[KernelOperator, Tensor, Tensor]:
-        """Return the kernel operator of (some of) the geometries, its feature scale and center."""
+    ) -> tuple[KernelOperator, FeatureMap]:
+        """Return the kernel operator of (some of) the geometries and what makes its features."""
         positions = self.positions if indices is None else self.positions[torch.as_tensor(indices)]
         device = positions.device
-        scale = radial_kernel(kernel).scale(length_scale) * torch.as_tensor(
-            self.feature_weights, device=device
-        )
-        center = torch.as_tensor(
-            symmetric_mean(
-                self.descriptor.values(positions).cpu().numpy(), self.feature_permutations
-            ),
-            device=device,
-        )
-        geometries = ReducedGeometries.from_positions(self.descriptor, positions, scale, center)
+        values = self.descriptor.values(positions).cpu().numpy()
+        feature_map = FeatureMap(
+            radial_kernel(kernel).scale(length_scale) * self.feature_weights,
+            symmetric_mean(values, self.feature_permutations),
+            self.feature_mixing,
+        ).on(device)
+        geometries = ReducedGeometries.from_positions(self.descriptor, positions, feature_map)
         operator = KernelOperator(
             radial_kernel(kernel),
             geometries,
             self.feature_permutations,
             energy_labels=self.labels.energies is not None,
         )
-        return operator, scale, center
+        return operator, feature_map
 
 
 @dataclass(frozen=True)
@@ -187,14 +195,11 @@ class Objective:
         if length_scale not in self._systems:
             if len(self._systems) == KEPT_SYSTEMS:
                 self._systems.pop(next(iter(self._systems)))
-            operator, scale, center = self._arrays.operator(
-                self._kernel, length_scale, self._indices
-            )
+            operator, feature_map = self._arrays.operator(self._kernel, length_scale, self._indices)
             matrix = assembled_panels(operator)
             self._systems[length_scale] = _System(
                 operator,
-                scale,
-                center,
+                feature_map,
                 matrix,
                 self._labels.vector(operator),
                 float(matrix.diagonal().mean()),
@@ -203,7 +208,7 @@ class Objective:
         return self._systems[length_scale]
 
     def _validation_errors(self, system: _System, solution: Tensor) -> tuple[float, float | None]:
-        error = ValidationError(self._arrays, system.operator, system.scale, system.center)
+        error = ValidationError(self._arrays, system.operator, system.feature_map)
         return error.of_forces_and_energies(solution)
 
     def _leave_one_out_errors(
@@ -233,8 +238,7 @@ class Objective:
 @dataclass(frozen=True, eq=False)
 class _System:
     operator: KernelOperator
-    scale: Tensor
-    center: Tensor
+    feature_map: FeatureMap
     matrix: LowerPanels
     labels: Tensor
     mean_diagonal: float
@@ -255,8 +259,6 @@ class _System:
                 one.new_ones(1),
             )
             energies, gradients = contraction(values)
-            forces = geometries.descriptor.jacobian_transpose_product(
-                geometries.features, gradients
-            )
+            forces = geometries.pulled(gradients)
             rows.append(self.operator.join(forces, energies))
         return torch.stack(rows)

@@ -12,7 +12,7 @@ from kraft.core.errors import GeometryError, OptionError
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.geometry import pair_distances
 from kraft.data.units import Units
-from kraft.descriptors import PairFeatures, checked_features
+from kraft.descriptors import FeatureMap, PairFeatures, checked_features
 from kraft.descriptors.feature_functions import INVERSE
 from kraft.kernels.radial import RadialKernel, radial_kernel
 from kraft.models.uncertainty.calibration import Calibration
@@ -105,6 +105,9 @@ class Parameters:
         Where the model comes from.
     calibration
         Factors on the predicted standard deviations, or None.
+    feature_mixing
+        ``(D, D)`` symmetric matrix ``C`` that mixes the weighted features and commutes with the
+        group (`docs/theory.md`, eq. 28); None for the identity.
     features
         ``(D,)`` the pairs of atoms kept, in ascending order, counted in that of
         ``numpy.triu_indices(N, 1)``, whole orbits of the group; None when they are all.
@@ -129,6 +132,7 @@ class Parameters:
     units: Units = field(default_factory=Units)
     record: Record = field(default_factory=Record)
     calibration: Calibration | None = None
+    feature_mixing: FloatArray | None = None
     features: IntArray | None = None
     feature_function: str = INVERSE.name
 
@@ -143,6 +147,7 @@ class Parameters:
         }
         optional = {
             "energy_coefficients": (self.n_train,),
+            "feature_mixing": (n_features, n_features),
             "cell": (3, 3),
             "training_positions": (self.n_train, self.n_atoms, 3),
             "coefficients": (self.n_train, self.n_atoms, 3),
@@ -232,6 +237,11 @@ class Parameters:
     def feature_scale(self) -> FloatArray:
         """``(D,)`` factor from features to the kernel's scaled features."""
         return self.radial_kernel.scale(self.length_scale) * self.feature_weights
+
+    @cached_property
+    def feature_map(self) -> FeatureMap:
+        """What makes the kernel's features of those of the descriptor."""
+        return FeatureMap(self.feature_scale, self.feature_center, self.feature_mixing)
 
     @cached_property
     def feature_center(self) -> FloatArray:

@@ -249,8 +249,7 @@ class _Search:
         """Try the length scale that suits molecules whose features differ as much."""
         chosen = torch.as_tensor(self._order[:TYPICAL_GEOMETRIES])
         values = self._arrays.descriptor.values(self._arrays.positions[chosen])
-        weights = torch.as_tensor(self._arrays.feature_weights, device=values.device)
-        distance = float(torch.pdist(values * weights).median())
+        distance = float(torch.pdist(self._arrays.weighted(values)).median())
         typical = TYPICAL_LENGTH_SCALE[kernel] * distance, START[kernel][1]
         trial = self.run(kernel, typical, LARGE_SYSTEM, NO_STEPS)
         self._final.add(trial)

@@ -67,8 +67,8 @@ class System:
 
 def training_system(arrays: TrainingArrays, choice: Choice) -> tuple[KernelOperator, System]:
     """Return the system of a training with the hyper-parameters chosen, and its operator."""
-    operator, scale, center = arrays.operator(choice.kernel, choice.length_scale)
-    error = ValidationError(arrays, operator, scale, center) if arrays.has_validation else None
+    operator, feature_map = arrays.operator(choice.kernel, choice.length_scale)
+    error = ValidationError(arrays, operator, feature_map) if arrays.has_validation else None
     regularization = arrays.labels.regularization(operator, choice.regularization)
     return operator, System(operator, regularization, arrays.labels.vector(operator), error)
 

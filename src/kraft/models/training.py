@@ -45,6 +45,7 @@ def train(
     permutations: Literal["auto"] | ArrayLike | None = "auto",
     max_permutations: int | None = None,
     feature_weights: Literal["auto", "learned"] | ArrayLike | None = "auto",
+    feature_mixing: ArrayLike | None = None,
     metric_options: MetricOptions = MetricOptions(),  # noqa: B008
     features: ArrayLike | None = None,
     feature_function: str = INVERSE.name,
@@ -87,8 +88,11 @@ def train(
         learns them from the training geometries and takes them if they are better than equal ones
         (`docs/metric.md`); so does ``"auto"``, unless a length scale or a regularization was given
         or the geometries are too few to learn from.
+    feature_mixing
+        ``(D, D)`` symmetric matrix that mixes the weighted features and commutes with the
+        symmetries; None for the identity, or for one that is learned with the weights.
     metric_options
-        How weights are learned.
+        How weights and mixing are learned.
     features
         ``(D,)`` the pairs of atoms whose distances are features, in ascending order, counted in
         that of ``numpy.triu_indices(N, 1)``: a reduced descriptor (paper 003). Whole orbits of the
@@ -154,6 +158,7 @@ def train(
         permutations,
         max_permutations,
         feature_weights,
+        feature_mixing,
         features,
         feature_function,
         energy_weight,
@@ -214,8 +219,7 @@ def _decide(
     else:
         group, symmetry = asked.group(training, progress)
     clock.lap("symmetry")
-    learned = None if saved is None else saved.feature_weights
-    arrays, metric = asked.arrays(training, validation, group, learned), None
+    arrays, metric = asked.arrays(training, validation, group, saved), None
     state = saved
     if state is None and asked.learns_metric(arrays):
         metric = choose_with_metric(
@@ -227,7 +231,11 @@ def _decide(
         )
         arrays = metric.arrays
         state = TrainingState(
-            identity, group, metric.choice, feature_weights=arrays.feature_weights
+            identity,
+            group,
+            metric.choice,
+            feature_weights=arrays.feature_weights,
+            feature_mixing=arrays.feature_mixing,
         )
     elif state is None:
         choice = choose(arrays, asked.parameters, seed=asked.seed, progress=progress)

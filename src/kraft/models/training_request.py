@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from kraft.core.errors import OptionError
 from kraft.core.progress import Progress
-from kraft.core.typing import FloatArray, IntArray
+from kraft.core.typing import IntArray
 from kraft.data.dataset import Dataset
+from kraft.models.checkpoint import TrainingState
 from kraft.models.metric import AUTO, LEARNED, MetricOptions, worth_learning
 from kraft.models.objective import TrainingArrays
 from kraft.models.preparation import permutation_group, training_arrays
@@ -29,7 +30,7 @@ class TrainingRequest:
     ----------
     parameters
         Kernel, length scale and regularization, as far as given.
-    permutations, max_permutations, feature_weights, features, feature_function
+    permutations, max_permutations, feature_weights, feature_mixing, features, feature_function
         As for :func:`kraft.train`.
     energy_weight, device, seed, metric_options
         As for :func:`kraft.train`.
@@ -39,6 +40,7 @@ class TrainingRequest:
     permutations: Literal["auto"] | ArrayLike | None
     max_permutations: int | None
     feature_weights: Literal["auto", "learned"] | ArrayLike | None
+    feature_mixing: ArrayLike | None
     features: ArrayLike | None
     feature_function: str
     energy_weight: float
@@ -59,6 +61,11 @@ class TrainingRequest:
         """Whether the weights of the features are to be learned, or are where that can help."""
         if not isinstance(self.feature_weights, str):
             return False
+        if self.feature_mixing is not None:
+            raise OptionError(
+                "How features mix can only be given together with their weights, which are learned "
+                "otherwise: give feature_weights, an array or None for equal ones, too."
+            )
         if self.feature_weights not in (AUTO, LEARNED):
             raise OptionError(
                 f"Unknown feature weights {self.feature_weights!r}: give 'auto', 'learned', None "
@@ -82,18 +89,23 @@ class TrainingRequest:
         training: Dataset,
         validation: Dataset | None,
         group: IntArray,
-        learned_weights: FloatArray | None = None,
+        saved: TrainingState | None = None,
     ) -> TrainingArrays:
-        """Return the tensors to work on; equal weights where none were given or learned."""
+        """Return the tensors to work on, with the metric that was given or, earlier, learned."""
+        weights, mixing = self.feature_weights, self.feature_mixing
+        if self.may_learn_metric:
+            weights = None if saved is None else saved.feature_weights
+            mixing = None if saved is None else saved.feature_mixing
         return training_arrays(
             training,
             validation,
             group,
-            learned_weights if self.may_learn_metric else self.feature_weights,
+            weights,
             self.energy_weight,
             self.device,
             self.features,
             self.feature_function,
+            mixing,
         )
 
     def identity(
@@ -109,6 +121,7 @@ class TrainingRequest:
             "choice of permutations": _described(self.permutations),
             "largest number of permutations": self.max_permutations,
             "feature weights": _described(self.feature_weights),
+            "mixing of features": _described(self.feature_mixing),
             "learning of the metric": repr(self.metric_options) if self.may_learn_metric else None,
             "choice of features": _described(self.features),
             "feature function": self.feature_function,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from kraft.descriptors import Features
+from kraft.descriptors import FeatureMap, Features
 from kraft.kernels import KernelOperator
 
 if TYPE_CHECKING:
@@ -28,24 +28,24 @@ class ValidationError:
     ----------
     arrays
         With validation geometries.
-    operator, scale, center
-        The system, the feature scale and the feature center, from
+    operator, feature_map
+        The system and what makes its features, from
         :meth:`kraft.models.objective.TrainingArrays.operator`.
     """
 
     def __init__(
-        self, arrays: TrainingArrays, operator: KernelOperator, scale: Tensor, center: Tensor
+        self, arrays: TrainingArrays, operator: KernelOperator, feature_map: FeatureMap
     ) -> None:
         positions, reference = arrays.valid_positions, arrays.valid_forces
         if positions is None or reference is None:
             raise AssertionError("no validation geometries")
         raw = arrays.descriptor.evaluate(positions)
-        self._features = Features((raw.values - center) * scale, raw.gradients)
+        self._features = Features(feature_map.values(raw.values), raw.gradients)
         self._descriptor = arrays.descriptor
         self._operator = operator
         self._reference = reference
         self._reference_energies = arrays.valid_energies
-        self._scale = scale
+        self._map = feature_map
         self._factor = arrays.labels.scale
 
     def __call__(self, coefficients: Tensor) -> float:
@@ -57,7 +57,7 @@ class ValidationError:
         values = self._features.values
         on_cpu = values.device.type == "cpu"
         contracted = self._operator.expansion(coefficients)(values.numpy() if on_cpu else values)
-        gradients = torch.as_tensor(contracted.gradients) * self._scale
+        gradients = self._map.pull(torch.as_tensor(contracted.gradients))
         forces = self._descriptor.jacobian_transpose_product(self._features, gradients)
         force_mae = float((self._factor * forces - self._reference).abs().mean())
         if self._reference_energies is None:

@@ -9,7 +9,7 @@ from molecules import BENZENE, CHIRAL, TWO_ROTORS, WATER
 import kraft.models.aff.solution as module
 import kraft.models.aff.systems as systems
 from kraft.core.errors import SolverError
-from kraft.descriptors import Features
+from kraft.descriptors import FeatureMap, Features
 from kraft.kernels import KERNELS, KernelOperator
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.models.aff.solution import expansion_forces, solve_sets, training_forces
@@ -31,7 +31,8 @@ def test_one_set_of_all_atoms_is_the_full_process(molecule):
     descriptor, table = whole.descriptor, feature_permutations(molecule.permutations)
     scale = whole.weights * KERNEL.scale(LENGTH_SCALE)
     tensors = torch.as_tensor(positions)
-    training = ReducedGeometries.from_positions(descriptor, tensors[:6], scale, whole.center)
+    feature_map = FeatureMap(scale, whole.center)
+    training = ReducedGeometries.from_positions(descriptor, tensors[:6], feature_map)
     operator = KernelOperator(KERNEL, training, table)
     matrix = operator.to_dense() + NUGGET * torch.eye(operator.size, dtype=torch.float64)
     labels = operator.join(whole.forces[:6], None)

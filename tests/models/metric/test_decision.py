@@ -86,6 +86,7 @@ class TestTraining:
         same, _ = kraft.train(
             training,
             feature_weights=weights,
+            feature_mixing=model.parameters.feature_mixing,
             permutations=None,
             kernel=result.choice.kernel,
             length_scale=result.choice.length_scale,

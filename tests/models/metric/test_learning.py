@@ -11,7 +11,7 @@ from kraft.core.errors import OptionError, SolverError
 from kraft.models.metric import MetricOptions, learn_metric
 from kraft.models.metric.learning import LEAST_EARLY
 from kraft.models.metric.objective import CRITERIA
-from kraft.symmetry.orbits import feature_orbits
+from kraft.symmetry.orbits import feature_orbits, feature_permutations
 
 BOND, TO_THIRD_ATOM = 0, [1, 2]
 
@@ -57,7 +57,8 @@ def test_weights_are_tied_over_orbits_and_keep_the_typical_distance():
     def median(x):  # of an odd number of pairs
         return np.median(np.linalg.norm(x[i] - x[j], axis=1))
 
-    assert median(values * metric.feature_weights) == pytest.approx(median(values), rel=1e-12)
+    mixed = values * metric.feature_weights @ metric.feature_mixing
+    assert median(mixed) == pytest.approx(median(values), rel=1e-12)
 
 
 def test_the_trace_descends_and_ends_at_the_result():
@@ -89,10 +90,27 @@ def test_many_geometries_are_learned_from_in_two_stages():
     assert [done for _, done, _ in calls] == [0, 1, 2, 3, 4, 4, 5, 6]
 
 
-def test_a_strong_prior_leaves_the_weights_equal():
-    metric = learned(toy_arrays(WATER, 8), MetricOptions(prior_deviation=1e-4))
+def test_a_strong_prior_leaves_the_metric_alone():
+    options = MetricOptions(prior_deviation=1e-4, mixing_deviation=1e-4)
+    metric = learned(toy_arrays(WATER, 8), options)
     np.testing.assert_allclose(metric.feature_weights, 1.0, rtol=1e-3)
+    np.testing.assert_allclose(metric.feature_mixing, np.eye(3), atol=1e-3)
     assert metric.spread < 1e-3
+
+
+def test_weights_alone():
+    metric = learned(toy_arrays(WATER, 8), MetricOptions(mixing_deviation=0.0))
+    assert metric.feature_mixing is None and metric.spread > 0.0
+    assert metric.steps[-1].mixing.size == 0
+
+
+def test_mixing_is_symmetric_and_commutes_with_the_permutations():
+    metric = learned(toy_arrays(TWO_ROTORS, 6), MetricOptions(max_steps=4), start=(8.0, 1e-4))
+    mixing = metric.feature_mixing
+    np.testing.assert_array_equal(mixing, mixing.T)
+    assert np.ptp(mixing - np.diag(np.diag(mixing))) > 1e-3
+    for images in feature_permutations(TWO_ROTORS.permutations):
+        np.testing.assert_array_equal(mixing[np.ix_(images, images)], mixing)
 
 
 def test_stops_early_and_says_why():

@@ -9,20 +9,23 @@ from toy_models import toy_dataset
 
 import kraft
 from kraft.core.errors import OptionError
+from kraft.models.metric.mixing import metric_variables
 from kraft.models.metric.objective import CRITERIA, MetricObjective
 
 KERNELS = ["matern52", "matern72", "gaussian"]
 REGULARIZATION = 1e-3
 
 
-def objective_of(arrays, criterion, kernel="matern52", deviation=math.inf):
-    return MetricObjective(arrays, np.arange(arrays.n_train), kernel, criterion, deviation)
+def objective_of(arrays, criterion, kernel="matern52", deviation=math.inf, mixing=0.0):
+    variables = metric_variables(arrays, mixing)
+    chosen = np.arange(arrays.n_train)
+    return MetricObjective(arrays, chosen, kernel, criterion, deviation, variables)
 
 
 def some_point(objective, seed=0):
     rng = np.random.default_rng(seed)
-    point = objective.point(2.0, REGULARIZATION)
-    point[:-1] += 0.3 * rng.normal(size=objective.n_orbits)
+    point = objective.start(2.0, REGULARIZATION)
+    point[:-1] += 0.3 * rng.normal(size=len(point) - 1)
     return point
 
 
@@ -35,13 +38,15 @@ def matrix_at(arrays, objective, point):
 
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("mixing", [0.0, 0.4])
 @pytest.mark.parametrize("molecule, n", [(WATER, 6), (TWO_ROTORS, 3)], ids=repr)
-def test_gradient_against_finite_differences(molecule, n, criterion, kernel):
-    objective = objective_of(toy_arrays(molecule, n, n_valid=3), criterion, kernel, 0.7)
+def test_gradient_against_finite_differences(molecule, n, mixing, criterion, kernel):
+    objective = objective_of(toy_arrays(molecule, n, n_valid=3), criterion, kernel, 0.7, mixing)
     point = some_point(objective)
     _, gradient = objective(point)
-    assert gradient.shape == (objective.n_orbits + 1,)
-    for variable in {0, objective.n_orbits // 2, objective.n_orbits}:
+    last = objective.variables.size - 1
+    assert gradient.shape == (last + 1,)
+    for variable in {0, objective.variables.n_orbits // 2, (2 * last) // 3, last}:
         values = []
         for step in (1e-4, -1e-4):
             moved = point.copy()
@@ -97,23 +102,26 @@ def test_leave_one_out_is_that_of_fits_without_each_geometry(kernel):
     assert objective(point)[0] == pytest.approx(expected, rel=1e-8)
 
 
-def test_validation_error_is_that_of_the_trained_model():
+@pytest.mark.parametrize("mixing", [0.0, 0.4])
+def test_validation_error_is_that_of_the_trained_model(mixing):
     training, validation = toy_dataset(WATER, 6), toy_dataset(WATER, 5, seed=1)
     arrays = arrays_of(training, WATER.permutations, validation)
-    objective = objective_of(arrays, "validation")
+    objective = objective_of(arrays, "validation", mixing=mixing)
     point = some_point(objective)
     model, _ = kraft.train(
         training,
         kernel="matern52",
         length_scale=math.sqrt(5.0),  # the kernel's factor is one
         regularization=REGULARIZATION,
-        feature_weights=objective.scale(point),
+        feature_weights=objective.variables.scale(point),
+        feature_mixing=objective.variables.mixing(point),
         permutations=WATER.permutations,
     )
     errors = model.predict(validation.positions).forces - validation.forces
     # rms over the internal motions: three of the nine components of a geometry
     expected = math.sqrt((errors**2).sum() / (5 * 3)) / arrays.labels.scale
-    assert objective(point)[0] == pytest.approx(math.log(expected), rel=1e-8)
+    prior = objective.variables.prior(point, math.inf)[0] / (5 * 3)  # of the mixing
+    assert objective(point)[0] - prior == pytest.approx(math.log(expected), rel=1e-8)
 
 
 def test_prior_prefers_equal_weights_and_knows_no_scale():
@@ -122,7 +130,7 @@ def test_prior_prefers_equal_weights_and_knows_no_scale():
         objective_of(arrays, "likelihood"),
         objective_of(arrays, "likelihood", deviation=0.5),
     )
-    equal = free.point(2.0, REGULARIZATION)
+    equal = free.start(2.0, REGULARIZATION)
     assert bound(equal)[0] == free(equal)[0]
     unequal = equal + np.array([0.3, -0.1, 0.0])
     penalty = (0.2**2 + 0.2**2) / (2 * 0.5**2 * 6 * 3)
@@ -140,7 +148,7 @@ def test_permuting_equivalent_atoms_changes_nothing(criterion):
     results = []
     for frames in (training, permuted):
         arrays = arrays_of(frames, TWO_ROTORS.permutations, validation)
-        objective = objective_of(arrays, criterion)
+        objective = objective_of(arrays, criterion, mixing=0.4)
         results.append(objective(some_point(objective)))
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-9)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-6, atol=1e-9)
@@ -154,7 +162,7 @@ def test_singular_systems_are_infinitely_bad():
         np.repeat(frames.forces, 2, axis=0),
     )
     objective = objective_of(arrays_of(twice, WATER.permutations), "likelihood")
-    value, gradient = objective(objective.point(2.0, 1e-30))
+    value, gradient = objective(objective.start(2.0, 1e-30))
     assert value == math.inf and not gradient.any()
 
 

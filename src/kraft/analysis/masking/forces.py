@@ -37,13 +37,12 @@ class MaskedForces:
         parameters = evaluator.parameters
         self._descriptor, self._device = evaluator.descriptor, evaluator.device
         self.n_masks = int(labels.max()) + 1
-        self._scale = self._tensor(parameters.feature_scale)
-        self._center = self._tensor(parameters.feature_center)
+        self._map = evaluator.feature_map
         self._local = threading.local()
         basis, self.classes = mask_classes(parameters.feature_permutations, labels, self._device)
         norm = parameters.radial_kernel.norm
-        features = (self._tensor(parameters.training_descriptors) - self._center) * self._scale
-        coefficients = self._tensor(parameters.feature_coefficients) * self._scale / norm
+        features = self._map.values(self._tensor(parameters.training_descriptors))
+        coefficients = self._map.push(self._tensor(parameters.feature_coefficients)) / norm
         epsilon = parameters.energy_coefficients
         self._expansion = Expansion(
             parameters.radial_kernel,
@@ -56,7 +55,7 @@ class MaskedForces:
     def _buffers(self) -> Buffers:
         """Return the memory that the calling thread works in."""
         if not hasattr(self._local, "buffers"):
-            self._local.buffers = Buffers(self._scale)
+            self._local.buffers = Buffers(self._expansion.features)
         found: Buffers = self._local.buffers
         return found
 
@@ -77,9 +76,9 @@ class MaskedForces:
         def change(geometry: Tensor) -> Tensor:
             with torch.inference_mode():
                 features = self._descriptor.evaluate(geometry[None])
-                query = (features.values[0] - self._center) * self._scale
+                query = self._map.values(features.values[0])
                 jacobian = self._descriptor.jacobian_product(features, identity)[0]
-                return self._change(query, jacobian * self._scale[:, None])
+                return self._change(query, self._map.push_columns(jacobian))
 
         yield from map_in_threads(change, positions, threaded=self._device.type == "cpu")
 

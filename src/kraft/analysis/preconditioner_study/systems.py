@@ -15,7 +15,7 @@ from kraft.core.memory import available_memory, format_bytes
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.dataset import Dataset
-from kraft.descriptors import Features, InverseDistances
+from kraft.descriptors import FeatureMap, InverseDistances
 from kraft.kernels import KernelOperator
 from kraft.linalg.arrays import Array
 from kraft.linalg.dense_operator import DenseOperator
@@ -47,8 +47,8 @@ class StudySystem:
         ``(size,)`` force labels, divided by ``label_scale``.
     label_scale
         Standard deviation of the force components in eV/Å.
-    feature_scale, feature_center
-        ``(D,)`` what makes features of positions.
+    feature_map
+        What makes the features of the kernel.
     """
 
     molecule: str
@@ -61,8 +61,7 @@ class StudySystem:
     operator: KernelOperator
     right_hand_side: Tensor
     label_scale: float
-    feature_scale: Tensor
-    feature_center: Tensor
+    feature_map: FeatureMap
 
     @property
     def n_labels(self) -> int:
@@ -117,9 +116,9 @@ class StudySystem:
         for start in range(0, len(positions), _PREDICTED_AT_ONCE):
             some = torch.tensor(positions[start : start + _PREDICTED_AT_ONCE])
             raw = descriptor.evaluate(some.to(self.operator.device))
-            features = Features((raw.values - self.feature_center) * self.feature_scale, raw[1])
-            gradients = expansion(features.values).gradients * self.feature_scale
-            forces = descriptor.jacobian_transpose_product(features, gradients)
+            contracted = expansion(self.feature_map.values(raw.values))
+            pulls = self.feature_map.pull(contracted.gradients)
+            forces = descriptor.jacobian_transpose_product(raw, pulls)
             parts.append(self.label_scale * forces.cpu().numpy())
         return np.concatenate(parts)
 
@@ -176,7 +175,7 @@ def study_system(
         feature_permutations=feature_permutations(group),
         feature_weights=np.ones(descriptor.n_features),
     )
-    operator, scale, center = arrays.operator(kernel, length_scale)
+    operator, feature_map = arrays.operator(kernel, length_scale)
     return StudySystem(
         molecule=dataset.provenance.name or dataset.formula,
         n_train=len(dataset),
@@ -188,8 +187,7 @@ def study_system(
         operator=operator,
         right_hand_side=arrays.labels.vector(operator),
         label_scale=arrays.labels.scale,
-        feature_scale=scale,
-        feature_center=center,
+        feature_map=feature_map,
     )
 
 

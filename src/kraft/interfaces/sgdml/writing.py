@@ -90,6 +90,11 @@ def _representable_length_scale(parameters: Parameters) -> float:
             f"{parameters.feature_function}. Train one with feature_function='inverse' to export "
             "it."
         )
+    if parameters.feature_mixing is not None:
+        raise OptionError(
+            "sgdml compares distances one by one; the learned metric of this model mixes them. "
+            "Train one with feature_weights=None (--metric equal) to export it."
+        )
     weights = parameters.feature_weights
     if not weights.min() > 0.0 or np.ptp(weights) > 1e-14 * weights.max():
         raise OptionError(

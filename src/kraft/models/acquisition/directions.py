@@ -46,10 +46,7 @@ def force_directions(
     if count == n_motions:
         return geometries.basis.permute(0, 3, 1, 2)
     gradients = _gradients(geometries, feature_permutations, count, seed)
-    columns = [
-        geometries.descriptor.jacobian_transpose_product(geometries.features, gradients[:, k])
-        for k in range(count)
-    ]
+    columns = [geometries.pulled(gradients[:, k]) for k in range(count)]
     stacked = torch.stack(columns, dim=3).view(size, 3 * n_atoms, count)
     orthonormal: Tensor = torch.linalg.qr(stacked).Q
     return orthonormal.transpose(1, 2).reshape(size, count, n_atoms, 3)

@@ -12,7 +12,7 @@ import torch
 from kraft.core.errors import GeometryError
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
-from kraft.descriptors import InverseDistances
+from kraft.descriptors import FeatureMap, InverseDistances
 from kraft.kernels.radial import RadialKernel, radial_kernel
 from kraft.models.parameters import Record, symmetric_mean
 from kraft.symmetry.orbits import atom_orbits, feature_permutations
@@ -164,6 +164,11 @@ class AtomizedParameters:
     def training_distances(self) -> FloatArray:
         """``(M, D)`` distances of all pairs of atoms of the training geometries in Å."""
         return 1.0 / self.training_descriptors
+
+    @cached_property
+    def feature_map(self) -> FeatureMap:
+        """What makes the features of the forces' kernel of those of the descriptor."""
+        return FeatureMap(self.feature_scale, self.feature_center)
 
     @cached_property
     def feature_center(self) -> FloatArray:

@@ -116,7 +116,9 @@ def choose_with_metric(
         options,
         progress,
     )
-    weighted = replace(arrays, feature_weights=metric.feature_weights)
+    weighted = replace(
+        arrays, feature_weights=metric.feature_weights, feature_mixing=metric.feature_mixing
+    )
     learned = choose(weighted, request, seed=seed, progress=progress)
     compared = _comparable(equal, learned)
     if _better(*compared):

@@ -17,6 +17,9 @@ from kraft.models.metric.objective import MetricObjective
 LARGEST_MOVE = 6.0
 """A log-weight moves at most so far from where it starts."""
 
+LARGEST_MIXING = 20.0
+"""An entry of the mixing is at most so many of its standard deviations."""
+
 REGULARIZATION_RANGE = (1e-14, 1e-2)
 """Relative to the mean diagonal of the kernel matrix at the start."""
 
@@ -42,6 +45,8 @@ class MetricStep:
         Criterion and prior on these.
     orbit_weights
         ``(n_orbits,)`` weights times the kernel's factor for the length scale.
+    mixing
+        ``(n_pairs,)`` entries of the mixing matrix, one for each orbit of pairs of features.
     regularization
         That goes with them.
     seconds
@@ -51,6 +56,7 @@ class MetricStep:
     n_train: int
     objective: float
     orbit_weights: FloatArray
+    mixing: FloatArray
     regularization: float
     seconds: float
 
@@ -94,7 +100,9 @@ class Descent:
         start = self._solvable(start)
         diagonal = self._objective.mean_diagonal(start)
         lowest, highest = (math.log(limit * diagonal) for limit in REGULARIZATION_RANGE)
-        bounds = [(x - LARGEST_MOVE, x + LARGEST_MOVE) for x in start[:-1]]
+        variables = self._objective.variables
+        bounds = [(x - LARGEST_MOVE, x + LARGEST_MOVE) for x in start[: variables.n_orbits]]
+        bounds += [(-LARGEST_MIXING, LARGEST_MIXING)] * variables.n_pairs
         bounds.append((min(lowest, start[-1]), max(highest, start[-1])))
 
         def after_step(intermediate_result: OptimizeResult) -> None:
@@ -137,11 +145,13 @@ class Descent:
         return value, gradient
 
     def _record(self, value: float, point: FloatArray) -> None:
+        variables = self._objective.variables
         self.steps.append(
             MetricStep(
                 n_train=self._objective.n_train,
                 objective=value,
-                orbit_weights=np.exp(point[:-1]),
+                orbit_weights=np.exp(point[: variables.n_orbits]),
+                mixing=variables.deviations * point[variables.n_orbits : -1],
                 regularization=math.exp(point[-1]),
                 seconds=time.perf_counter() - self._started,
             )

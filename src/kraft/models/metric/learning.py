@@ -1,4 +1,4 @@
-"""Learning one weight for each orbit of features by gradient descent."""
+"""Learning the weights of features, and how they mix, by gradient descent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import torch
 from kraft.core.errors import OptionError
 from kraft.core.progress import Progress, silent
 from kraft.core.typing import FloatArray, IntArray
+from kraft.descriptors import FeatureMap
 from kraft.kernels import radial_kernel
 from kraft.models.metric.descent import Descent, MetricStep
+from kraft.models.metric.mixing import metric_variables
 from kraft.models.metric.objective import Criterion, MetricObjective
 from kraft.models.objective import TrainingArrays
 
@@ -43,6 +45,8 @@ class MetricOptions:
     prior_deviation
         Standard deviation of log-weights about their mean that the prior expects: the smaller, the
         closer to equal weights.
+    mixing_deviation
+        Standard deviation of the entries of the matrix that mixes features; zero for weights alone.
     max_labels
         Labels of the subset of training geometries that is learned from; the time goes with the
         cube of their number.
@@ -55,11 +59,17 @@ class MetricOptions:
 
     criterion: Criterion = "likelihood"
     prior_deviation: float = 0.5
+    mixing_deviation: float = 0.2
     max_labels: int = 2400
     max_steps: int = 25
     least_gain: float = 3e-3
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.mixing_deviation < math.inf:
+            raise OptionError(
+                "The deviation of the mixing must be positive, or zero for weights alone, got "
+                f"{self.mixing_deviation}."
+            )
         for name in ("max_labels", "max_steps"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}.")
@@ -67,13 +77,15 @@ class MetricOptions:
 
 @dataclass(frozen=True, eq=False)
 class LearnedMetric:
-    """Learned weights and how they came about.
+    """A learned metric and how it came about.
 
     Attributes
     ----------
     feature_weights
         ``(D,)`` equal on orbits; scaled so that the median distance between the weighted features
         of two geometries is that of the unweighted ones.
+    feature_mixing
+        ``(D, D)`` symmetric matrix that mixes the weighted features; None where they do not.
     orbits
         ``(D,)`` number of the orbit of every feature.
     kernel, length_scale, regularization
@@ -91,6 +103,7 @@ class LearnedMetric:
     """
 
     feature_weights: FloatArray
+    feature_mixing: FloatArray | None
     orbits: IntArray
     kernel: str
     length_scale: float
@@ -133,7 +146,7 @@ def learn_metric(
     options: MetricOptions = MetricOptions(),
     progress: Progress = silent,
 ) -> LearnedMetric:
-    """Learn the weights of features, with length scale and regularization, on some geometries.
+    """Learn a metric, with length scale and regularization, on some geometries.
 
     Nothing is random, and nothing is written: an interruption loses the steps, no more.
 
@@ -162,7 +175,7 @@ def learn_metric(
     started = time.perf_counter()
     stages = _stages(arrays, indices, kernel, options)
     total = sum(limit for _, limit in stages)
-    point = stages[0][0].point(length_scale, regularization)
+    point = stages[0][0].start(length_scale, regularization)
     steps: list[MetricStep] = []
     n_evaluations = 0
     for objective, limit in stages:
@@ -175,11 +188,13 @@ def learn_metric(
         point, reason = descent.run(point, report)
         steps += descent.steps
         n_evaluations += descent.n_evaluations
-    factors = objective.scale(point)
-    ratio = _relative_spread(arrays, indices, factors)
+    variables = objective.variables
+    factors, mixing = variables.scale(point), variables.mixing(point)
+    ratio = _relative_spread(arrays, indices, factors, mixing)
     return LearnedMetric(
         feature_weights=factors / ratio,
-        orbits=objective.orbits,
+        feature_mixing=mixing,
+        orbits=variables.orbits,
         kernel=kernel,
         length_scale=radial_kernel(kernel).scale(1.0) / ratio,
         regularization=math.exp(point[-1]),
@@ -200,21 +215,18 @@ def _stages(
     sets = [(indices, options.max_steps)]
     if early >= LEAST_EARLY:
         sets.insert(0, (indices[:early], EARLY_STEPS * options.max_steps))
-    return [
-        (
-            MetricObjective(arrays, some, kernel, options.criterion, options.prior_deviation),
-            limit,
-        )
-        for some, limit in sets
-    ]
+    variables = metric_variables(arrays, options.mixing_deviation)
+    given = kernel, options.criterion, options.prior_deviation, variables
+    return [(MetricObjective(arrays, some, *given), limit) for some, limit in sets]
 
 
-def _relative_spread(arrays: TrainingArrays, indices: IntArray, factors: FloatArray) -> float:
-    """Return the median distance of features with these factors, relative to that without any."""
+def _relative_spread(
+    arrays: TrainingArrays, indices: IntArray, factors: FloatArray, mixing: FloatArray | None
+) -> float:
+    """Return the median distance of features with a metric, relative to that without any."""
     positions = arrays.positions[torch.as_tensor(indices, device=arrays.positions.device)]
     values = arrays.descriptor.values(positions).cpu()
-    weighted, plain = (
-        float(torch.pdist(x).median()) for x in (values * torch.as_tensor(factors), values)
-    )
+    mapped = FeatureMap(factors, np.zeros_like(factors), mixing).values(values.numpy())
+    weighted, plain = (float(torch.pdist(x).median()) for x in (torch.from_numpy(mapped), values))
     ratio = weighted / plain if plain > 0.0 else math.nan
     return ratio if math.isfinite(ratio) and ratio > 0.0 else float(factors.mean())

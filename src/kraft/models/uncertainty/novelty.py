@@ -21,7 +21,7 @@ from torch import Tensor
 
 from kraft.core.errors import OptionError
 from kraft.core.typing import AnyArray, FloatArray, IntArray
-from kraft.descriptors import PairFeatures
+from kraft.descriptors import FeatureMap, PairFeatures
 from kraft.kernels.feature_classes import FeatureClass, feature_classes
 from kraft.linalg.arrays import Array, host, index_array, namespace, native, take, tensor
 
@@ -53,13 +53,8 @@ class FeatureParameters(Protocol):
         ...
 
     @property
-    def feature_scale(self) -> FloatArray:
-        """``(D,)`` factor from features to the kernel's scaled features."""
-        ...
-
-    @property
-    def feature_center(self) -> FloatArray:
-        """``(D,)`` mean training features, averaged over the group."""
+    def feature_map(self) -> FeatureMap:
+        """What makes the features of the kernel of those of the descriptor, in NumPy arrays."""
         ...
 
 
@@ -98,12 +93,12 @@ class Novelty:
     def __init__(self, parameters: FeatureParameters, device: str) -> None:
         self._device = torch.device(device)
         self._descriptor = parameters.descriptor(self._device)
-        self._scale = native(self._tensor(parameters.feature_scale))
-        self._scaled_center = self._scale * native(self._tensor(parameters.feature_center))
+        on_cpu = self._device.type == "cpu"
+        self._map = parameters.feature_map if on_cpu else parameters.feature_map.on(self._device)
         self._first = native(self._descriptor.first_atoms)
         self._second = native(self._descriptor.second_atoms)
         descriptors = native(self._tensor(parameters.training_descriptors))
-        features = descriptors * self._scale - self._scaled_center
+        features = self._map.values(descriptors)
         self._squares = (features * features).sum(axis=1)
         self._n_permutations = len(parameters.feature_permutations)
         self._classes = [
@@ -121,7 +116,7 @@ class Novelty:
             features = self._descriptor.function.value(distances)
         else:
             features = native(self._descriptor.values(positions))
-        queries = features * self._scale - self._scaled_center
+        queries = self._map.values(features)
         if len(queries) <= self._tile:
             return self._nearest(queries)
         pieces = range(0, len(queries), self._tile)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray, IntArray
-from kraft.descriptors import Descriptor
+from kraft.descriptors import Descriptor, FeatureMap
 from kraft.kernels import KernelOperator
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.models.parameters import Parameters
@@ -30,8 +30,8 @@ class TrainedSystem:
         they are the training labels up to the residual of the solution.
     variance
         ``σ_f² = yᵀβ / n`` in eV²: the maximum-likelihood estimate of what multiplies ``K``.
-    scale, center
-        ``(D,)``: the features are ``scale * (x - center)``.
+    feature_map
+        What makes the features of the kernel.
     """
 
     operator: KernelOperator
@@ -39,8 +39,7 @@ class TrainedSystem:
     coefficients: Tensor
     labels: Tensor
     variance: float
-    scale: Tensor
-    center: Tensor
+    feature_map: FeatureMap
 
     @classmethod
     def from_parameters(cls, parameters: Parameters, device: str) -> TrainedSystem:
@@ -59,11 +58,10 @@ class TrainedSystem:
                 "with kraft."
             )
         descriptor = parameters.descriptor(device)
-        scale = _tensor(parameters.feature_scale, device)
-        center = _tensor(parameters.feature_center, device)
+        feature_map = parameters.feature_map.on(device)
         operator = KernelOperator(
             parameters.radial_kernel,
-            ReducedGeometries.from_positions(descriptor, _tensor(positions, device), scale, center),
+            ReducedGeometries.from_positions(descriptor, _tensor(positions, device), feature_map),
             parameters.feature_permutations,
             energy_labels=parameters.energy_coefficients is not None,
         )
@@ -74,7 +72,7 @@ class TrainedSystem:
         regularization = _regularization(parameters, operator)
         labels = operator.matmul(beta) + regularization * beta
         variance = float(labels @ beta) / operator.size
-        return cls(operator, regularization, beta, labels, variance, scale, center)
+        return cls(operator, regularization, beta, labels, variance, feature_map)
 
     @property
     def descriptor(self) -> Descriptor:
@@ -83,7 +81,7 @@ class TrainedSystem:
 
     def queries(self, positions: Tensor) -> ReducedGeometries:
         """Return geometries ``(B, N, 3)`` with the bases of their internal motions."""
-        return ReducedGeometries.from_positions(self.descriptor, positions, self.scale, self.center)
+        return ReducedGeometries.from_positions(self.descriptor, positions, self.feature_map)
 
     def subset(self, chosen: IntArray) -> TrainedSystem:
         """Return the system of some training geometries; without a solution of its own.
@@ -101,8 +99,7 @@ class TrainedSystem:
             some(self.coefficients),
             some(self.labels),
             self.variance,
-            self.scale,
-            self.center,
+            self.feature_map,
         )
 
 

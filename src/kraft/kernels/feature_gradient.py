@@ -1,8 +1,9 @@
-"""How a sum over kernel entries changes with the weights of the features.
+"""How a sum over kernel entries changes with the kernel features of the geometries.
 
-With ``G`` a matrix of numbers, one for each pair of labels, this is ``g_d = Σ_ij ⟨G_ij, ∂K_ij/∂ln
-w_d⟩`` for all features at once: what gradient descent on the weights needs, whatever is minimized
-(`docs/theory.md`, eqs. 22 and 23). It costs about as much as assembling the matrix a few times.
+With ``G`` a matrix of numbers, one for each pair of labels, these are the derivatives of
+``Σ_ij ⟨G_ij, K_ij⟩`` by the features and reduced Jacobians of the rows: what gradient descent on
+anything that makes features needs, whatever is minimized (`docs/theory.md`, eqs. 22 and 23). They
+cost a few times as much as assembling the matrix.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ Cofactors: TypeAlias = Callable[[slice, slice], Tensor]
 """Returns ``G`` for some rows and columns, ``(T, r, C, r')``."""
 
 
+class FeatureGradient(NamedTuple):
+    """Derivatives by what a kernel sees of ``M`` geometries.
+
+    Attributes
+    ----------
+    values
+        ``(M, D)``: by the kernel features ``z``.
+    jacobians
+        ``(M, D, r)``: by the reduced Jacobians ``Z``.
+    """
+
+    values: Tensor
+    jacobians: Tensor
+
+
 class _Columns(NamedTuple):
     """A few geometries as columns."""
 
@@ -35,62 +51,56 @@ class _Columns(NamedTuple):
     jacobians: Tensor  # (C, S, D, r'): P_q Z_j
 
 
-def weight_gradient(
+def feature_gradient(
     kernel: RadialKernel,
     feature_permutations: IntArray,
     rows: ReducedGeometries,
     columns: ReducedGeometries,
     cofactors: Cofactors,
-    *,
-    symmetric: bool = False,
-) -> Tensor:
-    """Return ``Σ_ij ⟨G_ij, ∂K_ij/∂ln w_d⟩``, ``(D,)``, for force labels.
+) -> FeatureGradient:
+    """Return ``Σ_ij ⟨G_ij, ∂K_ij/∂z_i⟩`` and the same by ``Z_i``, for force labels.
 
-    A weight acts on feature ``d`` of the row's geometry and on whatever feature a permutation
-    brings there, so only sums over orbits are derivatives that mean anything.
+    The group holds the inverse of every permutation, so ``K_ji = K_ijᵀ``: derivatives by the
+    features of the columns are those of the transposed problem, and where rows and columns are the
+    same and ``G`` is symmetric, they are as large once more.
 
     Parameters
     ----------
     kernel, feature_permutations
         As for :class:`kraft.kernels.KernelOperator`.
     rows, columns
-        The geometries whose covariances are weighted; scaled features.
+        The geometries whose covariances are weighted.
     cofactors
         ``G``, tile by tile.
-    symmetric
-        Whether rows and columns are the same and ``G`` is symmetric: half the tiles are enough.
     """
     actions = torch.as_tensor(np.asarray(feature_permutations), device=rows.basis.device)
-    result = rows.features.values.new_zeros(rows.descriptor.n_features)
+    by_values = torch.zeros_like(rows.features.values)
+    by_jacobians = by_values.new_zeros(*by_values.shape, rows.n_motions)
     height, width = _tile_shape(len(actions), rows, columns)
     for right in _pieces(len(columns), width):
         values = columns.features.values[right][:, actions]
         own = _Columns(values, columns.reduced_jacobians(right)[:, actions])
         for top in _pieces(len(rows), height):
-            if symmetric and top.stop <= right.start:
-                continue
-            weights = cofactors(top, right)
-            if symmetric:
-                weights = _doubled_below(weights, top, right)
-            result += _tile(kernel, rows, top, own, weights)
-    return result
+            found = _tile(kernel, rows, top, own, cofactors(top, right))
+            by_values[top] += found.values
+            by_jacobians[top] += found.jacobians
+    return FeatureGradient(by_values, by_jacobians)
 
 
 def _tile(
     kernel: RadialKernel, geometries: ReducedGeometries, top: slice, own: _Columns, weights: Tensor
-) -> Tensor:
+) -> FeatureGradient:
     """Return the contribution of one tile (`docs/theory.md`, eq. 23)."""
     z, jacobians = geometries.features.values[top], geometries.reduced_jacobians(top)
     n_columns, n_permutations, n_features, other = own.jacobians.shape
     n_rows, r = len(z), jacobians.shape[2]
     delta = z[:, None, None] - own.values  # (T, C, S, D)
-    squares = delta.square()
-    squared = squares.sum(dim=3)  # (T, C, S)
+    squared = delta.square().sum(dim=3)  # (T, C, S)
     minus_first = -kernel.derivative(1, squared)
     second, third = kernel.derivative(2, squared), kernel.derivative(3, squared)
 
     flat = own.jacobians.flatten(0, 1)  # (C S, D, r')
-    left = delta.flatten(1, 2) @ jacobians  # (T, C S, r): Z_iᵀ δ
+    left = delta.flatten(1, 2) @ jacobians  # (T, C S, r): δᵀ Z_i
     right = delta.permute(1, 2, 0, 3).flatten(0, 1) @ flat  # (C S, T, r'): δᵀ P_q Z_j
     right = right.view(n_columns, n_permutations, n_rows, other).permute(2, 0, 1, 3)
     mixed = (jacobians @ weights.flatten(2)).view(n_rows, n_features, n_columns, other)
@@ -100,28 +110,20 @@ def _tile(
     traces = mixed.flatten(2) @ by_column.transpose(1, 2)  # (C, T, S): tr(G_ijᵀ Z_iᵀ P_q Z_j)
     response = minus_first.transpose(0, 1) @ by_column  # (C, T, D r')
     response = response.view(n_columns, n_rows, n_features, other)
-    pulled = second.unsqueeze(3) * delta  # (T, C, S, D)
-    outer = pulled.transpose(2, 3) @ right  # (T, C, D, r')
+    outer = (second.unsqueeze(3) * delta).transpose(2, 3) @ right  # (T, C, D, r')
     response -= outer.transpose(0, 1)
-    result = 2.0 * (mixed * response).sum(dim=(0, 1, 3))
+    responses = response.permute(1, 2, 0, 3).reshape(n_rows, n_features, -1)
+    by_jacobians = responses @ weights.flatten(2).transpose(1, 2)  # (T, D, r)
 
     left = left.view(n_rows, n_columns, n_permutations, r)
     turned = left @ weights.transpose(1, 2)  # (T, C, S, r'): δᵀ Z_i G_ij
-    of_columns = pulled.permute(1, 2, 3, 0).flatten(0, 1) @ (
-        turned.permute(1, 2, 0, 3).flatten(0, 1)
-    )  # (C S, D, r')
-    result -= 2.0 * (flat * of_columns).sum(dim=(0, 2))
     radial = second * traces.transpose(0, 1) + third * (turned * right).sum(dim=3)
-    result -= radial.reshape(-1) @ squares.flatten(0, 2)
-    return result
-
-
-def _doubled_below(weights: Tensor, top: slice, right: slice) -> Tensor:
-    """Return ``G`` with the blocks below the diagonal twice and those above it not at all."""
-    row = torch.arange(top.start, top.stop, device=weights.device)[:, None]
-    column = torch.arange(right.start, right.stop, device=weights.device)
-    factors = 2.0 * (row > column) + 1.0 * (row == column)
-    return weights * factors.to(weights.dtype)[:, None, :, None]
+    by_values = radial.view(n_rows, 1, -1) @ delta.flatten(1, 2)  # (T, 1, D)
+    along = (second.unsqueeze(3) * right).sum(dim=2)  # (T, C, r')
+    by_values[:, 0] += torch.einsum("ctdr,tcr->td", mixed, along)
+    turned *= second.unsqueeze(3)
+    by_values[:, 0] += turned.flatten(1) @ flat.transpose(1, 2).reshape(-1, n_features)
+    return FeatureGradient(-by_values[:, 0], by_jacobians)
 
 
 def _tile_shape(
