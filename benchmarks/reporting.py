@@ -66,6 +66,11 @@ class Page:
         if self._store.exists() and not quick:
             self._rows = json.loads(self._store.read_text(encoding="utf-8"))
 
+    @property
+    def rows(self) -> dict[str, Figures]:
+        """All cases that have figures, by name."""
+        return dict(self._rows)
+
     def has(self, key: str) -> bool:
         """Tell whether a case has figures."""
         return key in self._rows

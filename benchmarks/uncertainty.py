@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers.environment import PeerError, run_measured
-from reporting import Figures, Page, arguments, number, table, verdict
+from peers.environment import run_measured
+from reporting import Figures, Page, number, table, verdict
+from rows import measure_rows, row_arguments
 
 import kraft
 from kraft.data.geometry import duplicate_groups, pair_distances
@@ -60,35 +61,15 @@ class Case:
 
 
 def main() -> None:
-    parser = arguments(__doc__, "uncertainty")
-    parser.add_argument("--row", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--missing", action="store_true", help="skip rows that have figures")
-    parser.add_argument("--render", action="store_true", help="write the page, measure nothing")
-    options = parser.parse_args()
-    failed = False
-    names = [] if options.render else options.row
-    page = Page(options.output, quick=options.quick, threads=options.threads)
-    for name in names:
-        if options.missing and page.has(name):
-            continue
+    options = row_arguments(__doc__, "uncertainty", CASES).parse_args()
+
+    def figures(name: str, _: Page) -> Figures:
         case = CASES[name]
         if options.quick:
             case = replace(case, n_train=20, n_valid=24, n_test=24)
-        try:
-            figures = measure(case, options.data, threads=options.threads, quick=options.quick)
-        except (PeerError, FileNotFoundError) as error:
-            failed = True
-            print(f"{name}: failed\n{error}", file=sys.stderr, flush=True)
-            continue
-        if not options.quick:  # another run may have written the page meanwhile
-            page = Page(options.output, quick=False, threads=options.threads)
-        page.add(name, figures)
-        if not options.quick:
-            page.write(render)
-    if options.quick or options.render:
-        page.write(render)
-    if failed:
-        raise SystemExit(1)
+        return measure(case, options.data, threads=options.threads, quick=options.quick)
+
+    measure_rows(options, options.row, figures, render)
 
 
 def measure(case: Case, data: Path, *, threads: int, quick: bool) -> Figures:

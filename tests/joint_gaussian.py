@@ -33,10 +33,12 @@ class JointGaussian:
         cell: np.ndarray | None = None,
         features: IntArray | None = None,
         feature_function: str = "inverse",
+        mixes: bool = False,
     ):
         chosen = {"features": features, "feature_function": feature_function}
         positions = molecule.frames(N_TRAIN + 2, seed=3)
-        case = Case(KERNELS[kernel], molecule, positions, energies=energies, cell=cell, **chosen)
+        options = {"energies": energies, "cell": cell, "mixes": mixes}
+        case = Case(KERNELS[kernel], molecule, positions, **options, **chosen)
         self.n = positions[0].size
         self.positions, self.train = case.positions, case.positions[:N_TRAIN]
         self.queries = case.positions[N_TRAIN:]
@@ -71,6 +73,7 @@ class JointGaussian:
             training_positions=self.train.numpy(),
             coefficients=alpha,
             energy_weight=energy_weight if energies else None,
+            feature_mixing=None if case.mixing is None else case.mixing.numpy(),
             **chosen,
         )
 

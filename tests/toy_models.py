@@ -8,7 +8,7 @@ from kernel_cases import random_mixing
 from molecules import WATER, Molecule, pair_potential
 from torch import Tensor
 
-from kraft.core.typing import IntArray
+from kraft.core.typing import FloatArray, IntArray
 from kraft.data import Dataset
 from kraft.descriptors import PairFeatures
 from kraft.models import ForceField
@@ -125,6 +125,33 @@ def slow_energy(parameters: Parameters, positions: Tensor) -> Tensor:
             total = total - torch.func.jvp(covariance, (at,), (along,))[1]
             if parameters.energy_coefficients is not None:
                 total = total + parameters.energy_coefficients[j] * covariance(at)
+    return total
+
+
+def feature_energy(
+    parameters: Parameters, values: Tensor, kept: FloatArray | float = 1.0
+) -> Tensor:
+    """Return the energy as a function of the features ``(D,)``, less the constant.
+
+    ``kept`` ``(D,)`` multiplies the differences of kernel features.
+    """
+    scale, kernel = torch.tensor(parameters.feature_scale), parameters.radial_kernel
+    mixing = torch.tensor(np.diag(np.ones(parameters.n_features) * kept))
+    if parameters.feature_mixing is not None:
+        mixing = torch.tensor(parameters.feature_mixing) @ mixing
+    trained, products = (
+        torch.tensor(array)
+        for array in (parameters.training_descriptors, parameters.feature_coefficients)
+    )
+    total = torch.zeros((), dtype=torch.float64)
+    for order in torch.as_tensor(parameters.feature_permutations):
+        delta = (scale * (values[order] - trained)) @ mixing
+        squared = delta.square().sum(dim=1)
+        moved = (scale * products) @ mixing
+        total = total + (kernel.derivative(1, squared) * (delta * moved).sum(dim=1)).sum()
+        if parameters.energy_coefficients is not None:
+            epsilon = torch.tensor(parameters.energy_coefficients)
+            total = total + (epsilon * kernel.derivative(0, squared)).sum()
     return total
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from peers.environment import SCRIPTS, given_python, run_measured
 from reporting import Figures
+from rows import SkippedRowError
 
 import kraft
 
 from .cases import SEED, SIDES, Case
 
 
-class AbsentPeerError(RuntimeError):
+class AbsentPeerError(SkippedRowError):
     """The environment of a peer is not given."""
 
 

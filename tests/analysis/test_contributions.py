@@ -99,9 +99,20 @@ def test_definition(molecule, kernel, energies, partition):
 
 
 @pytest.mark.parametrize("partition", PARTITIONS)
-@pytest.mark.parametrize("molecule", [WATER, CHIRAL, TWO_ROTORS], ids=repr)
-def test_definition_with_features_that_mix(molecule, partition):
-    field = toy_force_field(molecule, energies=True, weighted=True, mixes=True, n_train=2)
+@pytest.mark.parametrize(
+    ("molecule", "options"),
+    [
+        (WATER, {"cell": CELL}),
+        (CHIRAL, {}),
+        (CHIRAL, {"features": np.array([0, 1, 2, 4, 9]), "feature_function": "log"}),
+        (TWO_ROTORS, {}),
+    ],
+    ids=["periodic", "chiral", "reduced", "rotors"],
+)
+def test_definition_with_features_that_mix(molecule, options, partition):
+    field = toy_force_field(
+        molecule, energies=True, weighted=True, mixes=True, n_train=2, **options
+    )
     positions = molecule.frames(1, seed=5)[0]
     geometry = tensor(positions).requires_grad_()
     wanted = brute_force(field.parameters, geometry, partition)

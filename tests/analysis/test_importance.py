@@ -34,8 +34,9 @@ def test_losses_are_squared_changes_summed_over_frames():
     np.testing.assert_allclose(found.force_changes, rms)
 
 
-def test_orbit_masks_keep_the_permutation_invariance():
-    parameters = toy_parameters(TWO_ROTORS)
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
+def test_orbit_masks_keep_the_permutation_invariance(mixes):
+    parameters = toy_parameters(TWO_ROTORS, mixes=mixes)
     positions = TWO_ROTORS.frames(3, seed=2)
     found = feature_importance(ForceField(parameters), positions)
     for atoms in parameters.permutations[[1, -1]]:

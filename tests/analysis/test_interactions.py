@@ -15,8 +15,9 @@ from kraft.models import ForceField
 from kraft.models.parameters import descriptors_and_coefficients
 
 
-def test_contributions_are_forces_of_models_with_one_atoms_coefficients():
-    parameters = toy_parameters(CHIRAL)
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
+def test_contributions_are_forces_of_models_with_one_atoms_coefficients(mixes):
+    parameters = toy_parameters(CHIRAL, mixes=mixes)
     positions = CHIRAL.frames(3, seed=4)
     found = interaction_map(ForceField(parameters), positions)
     for atom in range(CHIRAL.n_atoms):
@@ -28,8 +29,9 @@ def test_contributions_are_forces_of_models_with_one_atoms_coefficients():
         np.testing.assert_allclose(found.contributions[:, atom], norms, atol=1e-10)
 
 
-def test_the_map_goes_with_the_atoms():
-    force_field = ForceField(toy_parameters(TWO_ROTORS))
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
+def test_the_map_goes_with_the_atoms(mixes):
+    force_field = ForceField(toy_parameters(TWO_ROTORS, mixes=mixes))
     positions = TWO_ROTORS.frames(2, seed=4)
     found = interaction_map(force_field, positions)
     atoms = TWO_ROTORS.permutations[-1]

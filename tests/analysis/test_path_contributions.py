@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from molecules import CHIRAL, HYDROGEN, MOLECULES, TWO_ROTORS, WATER, random_rotation, tensor
-from toy_models import toy_atomized_parameters, toy_force_field
+from toy_models import feature_energy, toy_atomized_parameters, toy_force_field
 
 import kraft.analysis.path_contributions as module
 from kraft.analysis.path_contributions import path_contributions
@@ -19,28 +19,14 @@ def path_of(molecule, n=6, seed=3):
     return ends[0] + np.linspace(0.0, 1.0, n)[:, None, None] * (ends[1] - ends[0])
 
 
-def energy_of_features(parameters, values):
-    """Return the energy as a function of the features ``(D,)``, less the constant."""
-    scale, kernel = tensor(parameters.feature_scale), parameters.radial_kernel
-    trained, products = (
-        tensor(array)
-        for array in (parameters.training_descriptors, parameters.feature_coefficients)
-    )
-    total = torch.zeros((), dtype=torch.float64)
-    for order in torch.as_tensor(parameters.feature_permutations):
-        delta = scale * (values[order] - trained)
-        first = kernel.derivative(1, delta.square().sum(dim=1))
-        total = total + (first * (delta * (scale * products)).sum(dim=1)).sum()
-        if parameters.energy_coefficients is not None:
-            value = kernel.derivative(0, delta.square().sum(dim=1))
-            total = total + (tensor(parameters.energy_coefficients) * value).sum()
-    return total
-
-
-@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+@pytest.mark.parametrize(
+    "energies, mixes",
+    [(False, False), (True, False), (True, True)],
+    ids=["forces", "energies", "mixed"],
+)
 @pytest.mark.parametrize("molecule", [WATER, CHIRAL], ids=str)
-def test_against_a_fine_sum_over_pairs(molecule, energies):
-    field = toy_force_field(molecule, energies=energies, weighted=True)
+def test_against_a_fine_sum_over_pairs(molecule, energies, mixes):
+    field = toy_force_field(molecule, energies=energies, weighted=True, mixes=mixes)
     parameters = field.parameters
     fine = path_of(molecule, 401)
     descriptor = parameters.descriptor("cpu")
@@ -48,7 +34,7 @@ def test_against_a_fine_sum_over_pairs(molecule, energies):
     slopes = []
     for one in values:
         at = one.clone().requires_grad_()
-        slopes.append(torch.autograd.grad(energy_of_features(parameters, at), at)[0])
+        slopes.append(torch.autograd.grad(feature_energy(parameters, at), at)[0])
     slopes = torch.stack(slopes)
     work = (0.5 * (slopes[1:] + slopes[:-1]) * values.diff(dim=0)).sum(dim=0)
     wanted = torch.zeros(molecule.n_atoms, dtype=torch.float64)

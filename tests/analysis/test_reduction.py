@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from molecules import WATER
+from toy_models import toy_dataset, toy_parameters
 
 import kraft
 from kraft.analysis.feature_patterns import range_shares
@@ -140,6 +142,17 @@ def test_reduced_models_are_symmetric_force_fields(
     assert len(selection.features) == 30
     assert point.test.force_mae < 0.2 * point.test.force_spread
     assert point.prediction_seconds > 0.0 and point.iteration_seconds is None
+
+
+def test_the_metric_is_that_of_the_features_kept():
+    model = toy_parameters(WATER, weighted=True, mixes=True)
+    options = {"length_scale": 2.0, "regularization": 1e-6}
+    retrain = Retraining(model, toy_dataset(WATER, 6), **options)
+    found, _ = retrain(np.array([0, 1]))
+    np.testing.assert_array_equal(found.parameters.feature_mixing, model.feature_mixing[:2, :2])
+    np.testing.assert_array_equal(found.parameters.feature_weights, model.feature_weights[:2])
+    whole, _ = retrain(np.arange(3))
+    np.testing.assert_array_equal(whole.parameters.feature_mixing, model.feature_mixing)
 
 
 def test_a_curve_stops_where_the_error_rises(retrain, measured, ethanol_parts):

@@ -261,7 +261,18 @@ def test_energies_of_tables(run, few_frames, tmp_path, capsys) -> None:
     shown = capsys.readouterr().out
     assert "2 replicas" in shown and "conserved energy" in shown
     assert run("analyze", "run.csv", "--start", "10", "--units", "kcal/mol") == 0
-    assert "80 frames" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "80 frames" in shown and "novelty" not in shown
+    watched = [f"{row},{0.5 + row.startswith('7,')},0.25" for row in rows]
+    text = "\n".join([f"{MD_TABLE},novelty,force_std_eV_A", *watched])
+    (tmp_path / "watched.csv").write_text(text + "\n")
+    assert run("analyze", "watched.csv", "--json", "w.json", "--plot", "w.png") == 0
+    shown = " ".join(capsys.readouterr().out.split())  # lines are as wide as the terminal
+    assert "novelty 0.520 ± " in shown and ", at most 1.5" in shown
+    assert "uncertainty 0.2500 ± 0 eV/Å, at most 0.2500" in shown
+    figures = json.loads((tmp_path / "w.json").read_text())
+    assert figures["novelty"]["mean"] == pytest.approx(0.52)
+    assert figures["force_std_eV_A"]["largest"] == 0.25
     steps = "".join(f"{step} {step / 2000!r} -4.0 {potential[step][0]!r}\n" for step in range(50))
     (tmp_path / "simulation.out").write_text(IPI_TABLE + steps)
     text = ""

@@ -43,6 +43,9 @@ def test_a_run_tells_what_it_did(run, model_file, start_file, tmp_path, capsys):
     assert figures["n_steps"] == 100 and figures["replica_steps"] == 200
     assert figures["n_stopped"] == 0 and np.isfinite(figures["drift_eV_per_atom_ps"])
     assert len(ase.io.read(tmp_path / "run-1.xyz", ":")) == 6
+    largest = Log.read(tmp_path / "run.csv").novelty.max()
+    assert figures["largest_novelty"] == largest and figures["largest_force_std_eV_A"] is None
+    assert "novelty" in shown and "uncertainty" not in shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Learned weights of features from the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,15 +28,18 @@ def learned(data_file, run, capsys):
 def test_weights_are_learned_told_and_kept(learned, run, capsys, tmp_path):
     code, shown = learned()
     assert code == 0
-    assert "17 weights learned by likelihood on 6 frames" in shown.out
-    assert "not compared with equal ones" in " ".join((shown.out + shown.err).split())
+    assert "17 weights and 179 mixing entries learned by likelihood on 6" in shown.out
+    assert "not compared with equal weights" in " ".join((shown.out + shown.err).split())
     figures = json.loads((tmp_path / "f").read_text())["metric"]
     model = kraft.load(tmp_path / "m.safetensors")
     assert figures["used"] and figures["objective"][-1] < figures["objective"][0]
-    np.testing.assert_array_equal(figures["feature_weights"], model.parameters.feature_weights)
-    assert run("info", "m.safetensors") == 0
+    assert run("info", "m.safetensors", "--json", "i") == 0
     facts = capsys.readouterr().out
-    assert "largest weights" in facts and "smallest weights" in facts
+    told = ("largest weights", "smallest weights", "strongest mixing")
+    assert all(name in facts for name in told)
+    for shown in (figures, json.loads((tmp_path / "i").read_text())):
+        for name in ("feature_weights", "feature_mixing"):
+            np.testing.assert_array_equal(shown[name], getattr(model.parameters, name))
 
 
 def test_atomized_models_have_none(data_file, run, capsys):
@@ -51,3 +55,19 @@ def test_weights_are_named_by_their_atoms():
         ("largest weights", "O0-H1 1"),
         ("smallest weights", "H1-H2 0"),
     ]
+
+
+@pytest.mark.parametrize(
+    "bonds, to_hydrogens, told",
+    [
+        (0.1, -0.3, "O0-H1 with H1-H2 -0.3, O0-H1 with O0-H2 0.1"),
+        (0.0, 0.25, "O0-H1 with H1-H2 0.25"),
+        (0.0, 0.0, "none"),
+    ],
+)
+def test_the_strongest_mixing_is_told(bonds, to_hydrogens, told):
+    mixing = np.eye(3)
+    mixing[0, 1] = mixing[1, 0] = bonds
+    mixing[:2, 2] = mixing[2, :2] = to_hydrogens
+    facts = weight_facts(replace(toy_parameters(WATER), feature_mixing=mixing))
+    assert facts == [("feature weights", "equal"), ("strongest mixing", told)]

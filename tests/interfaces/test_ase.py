@@ -5,13 +5,14 @@ import dataclasses
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 from molecules import WATER
-from toy_models import toy_atomized_parameters
+from toy_models import slow_energy, toy_atomized_parameters, toy_parameters
 
 import kraft
 from kraft.core.errors import GeometryError, ModelFileError, OptionError
@@ -135,6 +136,18 @@ def test_forces_are_finite_differences_of_the_energy(atoms):
             atoms.positions[index] -= sign * step
         numeric[index] = -(energies[0] - energies[1]) / (2.0 * step)
     np.testing.assert_allclose(forces, numeric, atol=2e-6)
+
+
+def test_features_that_mix():
+    """Energy and forces by explicit sums over the kernel."""
+    parameters = toy_parameters(WATER, energies=True, mixes=True, n_train=3)
+    atoms = Atoms(numbers=parameters.atomic_numbers, positions=WATER.frames(1, seed=5)[0])
+    atoms.calc = kraft.KraftCalculator(kraft.ForceField(parameters))
+    gradient, energy = torch.func.grad_and_value(lambda x: slow_energy(parameters, x))(
+        torch.tensor(atoms.positions)
+    )
+    assert atoms.get_potential_energy() == pytest.approx(float(energy), rel=1e-10)
+    np.testing.assert_allclose(atoms.get_forces(), -gradient.numpy(), atol=1e-9)
 
 
 def test_path_of_a_model_file(atoms, ethanol_force_field, tmp_path):

@@ -306,18 +306,16 @@ class TestExport:
             with pytest.raises(OptionError, match=message):
                 write_sgdml_model(ForceField(changed), tmp_path / "model.npz")
 
-    @pytest.mark.parametrize("change", ["kernel", "weights"])
+    @pytest.mark.parametrize("change", ["kernel", "feature_weights", "feature_mixing"])
     def test_what_sgdml_cannot_represent_is_refused(
         self, change: str, trained: ForceField, tmp_path: Path
     ) -> None:
-        parameters = trained.parameters
-        weights = parameters.feature_weights.copy()
-        weights[0] = 2.0
-        edited = (
-            replace(parameters, kernel="gaussian")
-            if change == "kernel"
-            else replace(parameters, feature_weights=weights)
-        )
+        others = {
+            "kernel": "gaussian",
+            "feature_weights": np.arange(36) + 1.0,
+            "feature_mixing": np.eye(36) + 0.1,
+        }
+        edited = replace(trained.parameters, **{change: others[change]})
         with pytest.raises(OptionError, match="sgdml"):
             write_sgdml_model(ForceField(edited), tmp_path / "model.npz")
         assert list(tmp_path.iterdir()) == []

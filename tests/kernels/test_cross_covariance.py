@@ -45,6 +45,13 @@ def test_many_permutations_against_automatic_differentiation(energies):
     check(Case(KERNELS["matern52"], TWO_ROTORS, TWO_ROTORS.frames(3), energies=energies), energies)
 
 
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_features_that_mix_against_automatic_differentiation(kernel, energies):
+    for molecule in (WATER, CHIRAL):
+        case = Case(KERNELS[kernel], molecule, molecule.frames(4), energies=energies, mixes=True)
+        check(case, energies)
+
+
 def check(case, energies):
     count = len(case.positions)
     train, new = list(range(count - 2)), [count - 2, count - 1]

@@ -7,6 +7,7 @@ from contracts.operator_contract import OperatorContract, assembled
 from kernel_cases import Case
 from molecules import (
     BENZENE,
+    CHIRAL,
     SMALL_MOLECULES,
     TWO_ROTORS,
     WATER,
@@ -45,11 +46,15 @@ def test_matrix_against_automatic_differentiation(kernel, case, energies):
     torch.testing.assert_close(assembled(case.operator), case.expected(), rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("pass_cost", [-1.0, 15.0, 1e9])
+@pytest.mark.parametrize(
+    "pass_cost, mixes", [(-1.0, False), (15.0, False), (1e9, False), (15.0, True)]
+)
 @pytest.mark.parametrize("molecule", [BENZENE, TWO_ROTORS], ids=str)
-def test_many_permutations_against_automatic_differentiation(molecule, pass_cost, monkeypatch):
+def test_many_permutations_against_automatic_differentiation(
+    molecule, pass_cost, mixes, monkeypatch
+):
     monkeypatch.setattr(classes_module, "PASS_COST", pass_cost)
-    case = Case(KERNELS["matern52"], molecule, molecule.frames(2), energies=True)
+    case = Case(KERNELS["matern52"], molecule, molecule.frames(2), energies=True, mixes=mixes)
     n = case.basis.shape[3] + 1
     matrix = assembled(case.operator).reshape(2, n, 2, n)
     left, right = case._labels(case.basis[1]), case._labels(case.basis[0])
@@ -88,6 +93,40 @@ def test_feature_functions_against_automatic_differentiation(function):
         KERNELS["matern72"], WATER, WATER.frames(2), energies=True, feature_function=function
     )
     torch.testing.assert_close(assembled(case.operator), case.expected(), rtol=1e-8, atol=1e-10)
+
+
+MIXED = {
+    "water": (WATER, {}),
+    "a periodic cell": (WATER, {"cell": np.diag([4.0, 4.5, 5.0])}),
+    "a reduced descriptor": (SMALL_MOLECULES[3], {"features": [0, 1, 2, 3]}),
+    "another function": (CHIRAL, {"feature_function": "log", "weights": (1.0, 0.0)}),
+}
+
+
+@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+@pytest.mark.parametrize("case", MIXED)
+def test_mixed_matrix_against_automatic_differentiation(kernel, case, energies):
+    molecule, options = MIXED[case]
+    case = Case(kernel, molecule, molecule.frames(3), energies=energies, mixes=True, **options)
+    torch.testing.assert_close(assembled(case.operator), case.expected(), rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
+def test_what_moves_features_against_automatic_differentiation(mixes):
+    case = Case(KERNELS["matern52"], CHIRAL, CHIRAL.frames(2), mixes=mixes)
+    geometries, rng = case.operator.geometries, torch.Generator().manual_seed(3)
+    displacements = torch.randn(2, 5, 3, dtype=torch.float64, generator=rng)
+    gradients = torch.randn(2, 10, dtype=torch.float64, generator=rng)
+    for index, at in enumerate(case.positions):
+
+        def features(x):
+            scaled = case.scale * case.descriptor.values(x[None])[0]
+            return case.mixing @ scaled if mixes else scaled
+
+        _, moved = torch.func.jvp(features, (at,), (displacements[index],))
+        (pulled,) = torch.func.vjp(features, at)[1](gradients[index])
+        torch.testing.assert_close(geometries.moved(displacements)[index], moved)
+        torch.testing.assert_close(geometries.pulled(gradients)[index], pulled)
 
 
 @pytest.mark.parametrize("tile", [1, 100, 1000])
@@ -196,6 +235,32 @@ class TestReducedKernelOperator(OperatorContract):
             energies=energies,
             features=features,
             feature_function=function,
+            dtype=dtype,
+            device=device,
+        ).operator
+
+
+class TestMixedKernelOperator(OperatorContract):
+    """With features that mix, which no molecule is too large for."""
+
+    @pytest.fixture(
+        params=[
+            ("matern52", WATER, 4, None, True),
+            ("gaussian", TWO_ROTORS, 2, every_other_orbit(TWO_ROTORS), False),
+            ("matern72", CHIRAL, 3, [0, 1, 2, 3], True),
+        ],
+        ids=lambda value: f"{value[1]}",
+    )
+    def operator(self, request, dtype, device, monkeypatch):
+        monkeypatch.setattr(pairs_module, "LARGE_MOLECULE", 0)
+        name, molecule, count, features, energies = request.param
+        return Case(
+            KERNELS[name],
+            molecule,
+            molecule.frames(count),
+            energies=energies,
+            features=features,
+            mixes=True,
             dtype=dtype,
             device=device,
         ).operator

@@ -45,7 +45,7 @@ def small_tiles(request, monkeypatch):
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("max_memory", [None, 0, 3000], ids=["cached", "uncached", "partly"])
 def test_tiles_and_threads_do_not_show(small_tiles, max_memory, threads):
-    operator = make()
+    operator = make(mixes=threads > 1)
     right = vectors(operator)
     with threadpool_limits(threads):
         got = operator.product(max_memory=max_memory)(right)
@@ -102,9 +102,11 @@ def test_periodic_cell():
     assert agree(operator.columns(np.arange(operator.size)), operator.to_dense().numpy())
 
 
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
 @pytest.mark.parametrize("molecule", [TWO_ROTORS, BENZENE, CHIRAL], ids=str)
-def test_reduced_descriptors(molecule, small_tiles):
-    operator = make(molecule, 3, features=every_other_orbit(molecule), feature_function="log")
+def test_reduced_descriptors(molecule, mixes, small_tiles):
+    features = every_other_orbit(molecule)
+    operator = make(molecule, 3, features=features, feature_function="log", mixes=mixes)
     right = vectors(operator)
     assert agree(operator.product()(right), reference(operator, right))
     matrix = operator.to_dense().numpy()
@@ -125,10 +127,11 @@ def test_tiles_of_columns_do_not_show(elements, monkeypatch):
     assert agree(operator.diagonal(), matrix.diagonal())
 
 
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
 @pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
-def test_the_same_code_runs_on_tensors(energies, monkeypatch):
+def test_the_same_code_runs_on_tensors(energies, mixes, monkeypatch):
     """What a GPU would run, on the CPU: nothing is converted to NumPy arrays."""
-    operator = make(TWO_ROTORS, 3, energies=energies)
+    operator = make(TWO_ROTORS, 3, energies=energies, mixes=mixes)
     right = vectors(operator)
     for used in (module, columns_module, motions_module):
         monkeypatch.setattr(used, "native", lambda tensor: tensor)

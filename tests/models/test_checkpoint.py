@@ -108,8 +108,13 @@ def _same(one, other):
 
 @pytest.mark.parametrize(
     "state",
-    [STATE, replace(STATE, solver=None), replace(STATE, solver=None, plan=None)],
-    ids=["iterating", "planned", "chosen"],
+    [
+        STATE,
+        replace(STATE, solver=None),
+        replace(STATE, solver=None, plan=None),
+        replace(STATE, feature_weights=np.arange(3.0), feature_mixing=np.eye(3) + 0.1),
+    ],
+    ids=["iterating", "planned", "chosen", "learned"],
 )
 def test_everything_comes_back(state, tmp_path):
     write_state(state, tmp_path / "s.safetensors")

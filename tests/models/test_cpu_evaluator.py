@@ -18,13 +18,17 @@ def through_torch(parameters):
     return evaluator
 
 
-@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+@pytest.mark.parametrize(
+    "energies, mixes",
+    [(False, False), (True, False), (True, True)],
+    ids=["forces", "energies", "mixed"],
+)
 @pytest.mark.parametrize("kernel", ["matern52", "matern72", "gaussian"])
 @pytest.mark.parametrize("molecule", MOLECULES, ids=str)
 @pytest.mark.parametrize("n_geometries", [1, 3])
-def test_same_as_through_torch(molecule, kernel, energies, n_geometries, dtype):
+def test_same_as_through_torch(molecule, kernel, energies, mixes, n_geometries, dtype):
     parameters = toy_parameters(
-        molecule, kernel=kernel, energies=energies, weighted=True, n_train=7
+        molecule, kernel=kernel, energies=energies, weighted=True, mixes=mixes, n_train=7
     )
     evaluator = Evaluator(parameters, "cpu", dtype)
     assert evaluator.cpu is not None
@@ -39,7 +43,7 @@ def test_same_as_through_torch(molecule, kernel, energies, n_geometries, dtype):
 
 
 def test_a_sparse_incidence_matrix_gives_the_same(monkeypatch):
-    parameters = toy_parameters(BENZENE)
+    parameters = toy_parameters(BENZENE, mixes=True)
     positions = BENZENE.frames(4)
     dense = ForceField(parameters).predict(positions)
     monkeypatch.setattr(module, "DENSE_INCIDENCE_ATOMS", 2)

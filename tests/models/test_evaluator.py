@@ -11,11 +11,18 @@ from kraft.models.evaluator import Evaluator
 CELL = np.array([[3.0, 0.2, 0.0], [0.0, 3.5, 0.1], [0.0, 0.0, 4.0]])
 
 
-@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+KINDS = {"forces": {}, "energies": {"energies": True}, "mixed": {"energies": True, "mixes": True}}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 @pytest.mark.parametrize("molecule", [HYDROGEN, CARBON_DIOXIDE, WATER, TWO_ROTORS], ids=str)
-def test_energy_forces_and_hessian_against_automatic_differentiation(molecule, kernel, energies):
-    options = {"kernel": kernel, "energies": energies, "weighted": molecule is not HYDROGEN}
+def test_energy_forces_and_hessian_against_automatic_differentiation(molecule, kernel, kind):
+    options = {"kernel": kernel, "weighted": molecule is not HYDROGEN, **kind}
     field = toy_force_field(molecule, n_train=2, **options)
     positions = molecule.frames(1, seed=5)[0]
     geometry = tensor(positions)
@@ -36,9 +43,8 @@ def test_energy_forces_and_hessian_against_automatic_differentiation(molecule, k
     np.testing.assert_allclose(got, hessian, rtol=0, atol=1e-9 * np.abs(hessian).max())
 
 
-@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
-def test_periodic_cell_against_automatic_differentiation(energies):
-    field = toy_force_field(WATER, n_train=3, energies=energies, cell=CELL)
+def test_periodic_cell_against_automatic_differentiation(kind):
+    field = toy_force_field(WATER, n_train=3, cell=CELL, **kind)
     positions = WATER.frames(1, seed=5)[0]
     positions[1] += CELL[0] - CELL[2]
     gradient, value = torch.func.grad_and_value(lambda x: slow_energy(field.parameters, x))(
@@ -51,11 +57,10 @@ def test_periodic_cell_against_automatic_differentiation(energies):
     np.testing.assert_allclose(field.hessian(positions), hessian.reshape(9, 9).numpy(), atol=1e-9)
 
 
-@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
 @pytest.mark.parametrize("molecule", MOLECULES, ids=str)
-def test_forces_and_hessian_against_finite_differences(molecule, kernel, energies):
-    field = toy_force_field(molecule, kernel=kernel, energies=energies)
+def test_forces_and_hessian_against_finite_differences(molecule, kernel, kind):
+    field = toy_force_field(molecule, kernel=kernel, **kind)
     positions = molecule.frames(1, seed=6)[0]
     n, step = positions.size, 1e-4
     steps = step * np.eye(n).reshape(n, -1, 3)
@@ -80,7 +85,7 @@ def test_hessian_at_a_training_geometry(kernel):
 
 
 def test_chunks_do_not_show(monkeypatch):
-    field = toy_force_field(TWO_ROTORS, energies=True)
+    field = toy_force_field(TWO_ROTORS, energies=True, mixes=True)
     positions = TWO_ROTORS.frames(23)
     whole = field.predict(positions)
     monkeypatch.setattr(module, "CHUNK_ELEMENTS", 5 * 3 * 55)
@@ -89,8 +94,9 @@ def test_chunks_do_not_show(monkeypatch):
     np.testing.assert_allclose(parts.forces, whole.forces, rtol=0, atol=1e-11)
 
 
-def test_on_any_device_in_any_precision(dtype, device):
-    parameters = toy_parameters(TWO_ROTORS, energies=True, n_train=30)
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
+def test_on_any_device_in_any_precision(mixes, dtype, device):
+    parameters = toy_parameters(TWO_ROTORS, energies=True, n_train=30, mixes=mixes)
     positions = tensor(TWO_ROTORS.frames(9, seed=3))
     exact = Evaluator(parameters, "cpu", torch.float64)(positions)
     got = Evaluator(parameters, device, dtype)(positions.to(device))

@@ -12,9 +12,9 @@ def molecule(request):
     return request.param
 
 
-@pytest.fixture(params=[False, True], ids=["forces", "energies"])
+@pytest.fixture(params=[{}, {"energies": True}, {"mixes": True}], ids=str)
 def field(request, molecule):
-    return toy_force_field(molecule, energies=request.param)
+    return toy_force_field(molecule, **request.param)
 
 
 def _close(got, expected):

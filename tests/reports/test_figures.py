@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from kraft.core.errors import OptionError
 from kraft.data import Units
-from kraft.reports.figures import LearningCurve, learning_figure, save_figure
+from kraft.reports.figures import (
+    LearningCurve,
+    learning_figure,
+    save_figure,
+    tidy,
+    titled_panels,
+)
 
 NUMBERS = np.array([6, 8, 1, 1, 1, 1])
 CURVE = LearningCurve(np.array([25, 50, 100]), 0.4 * np.array([25.0, 50.0, 100.0]) ** -0.5, 40)
@@ -81,3 +89,24 @@ def test_unusual_elements_have_colors_too():
 def test_forces_of_different_shape_are_refused(forces):
     with pytest.raises(OptionError, match="one shape"):
         learning_figure(CURVE, NUMBERS, forces[0], forces[1][:3])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_panels_stand_side_by_side_under_a_title(count):
+    figure, panels = titled_panels(count, 4.0, 3.0, "Methanol")
+    assert figure.get_size_inches().tolist() == [4.0 * count, 3.0]
+    assert [axes.figure for axes in panels] == [figure] * count
+    assert figure.get_suptitle() == "Methanol"
+    assert titled_panels(count, 4.0, 3.0, "")[0].get_suptitle() == ""
+    figure.draw_without_rendering()  # lays panels out
+    places = [axes.get_position() for axes in panels]
+    assert all(a.x1 < b.x0 and a.y0 == pytest.approx(b.y0) for a, b in pairwise(places))
+
+
+def test_tidy_panels_have_no_frame_at_the_top_and_right():
+    _, panels = titled_panels(2, 4.0, 3.0, "")
+    tidy(panels)
+    for axes in panels:
+        shown = {name for name, spine in axes.spines.items() if spine.get_visible()}
+        assert shown == {"left", "bottom"}
+        assert axes.get_axisbelow()

@@ -19,6 +19,7 @@ from kraft.simulation import (
     run_md,
 )
 from kraft.simulation.restart import read_restart
+from kraft.simulation.steering import Steering
 
 WARM = Langevin(0.5, 300.0)
 
@@ -67,7 +68,8 @@ def test_trajectories_and_table_belong_together(simulate, ethanol_force_field, s
 
 @pytest.mark.parametrize("integrator", [WARM, NoseHooverChain(0.5, 300.0)], ids=["BAOAB", "NHC"])
 def test_stopped_and_resumed_it_writes_the_same_files(simulate, integrator):
-    options = {"integrator": integrator, "n_replicas": 3}
+    watching = Watching(max_uncertainty=1e3)
+    options = {"integrator": integrator, "n_replicas": 3, "watching": watching}
     whole = simulate("whole.xyz", **options)
     with pytest.raises(UnfinishedError, match=r"after 30 steps.*--resume") as stopped:
         simulate(**options, stop_requested=after(3))
@@ -75,6 +77,7 @@ def test_stopped_and_resumed_it_writes_the_same_files(simulate, integrator):
     resumed = simulate(**options, resume=True)
     assert resumed.replica_steps == 90
     assert contents(resumed) == contents(whole)
+    assert np.isfinite(resumed.log.novelty).all() and np.isfinite(resumed.log.force_std).all()
     last = [read_restart(run.files.restart).state for run in (whole, resumed)]
     np.testing.assert_array_equal(last[0].motion.velocities, last[1].motion.velocities)
     assert last[0].random == last[1].random
@@ -164,7 +167,42 @@ def test_alarms_may_warn_once_or_be_ignored(simulate, poor):
     assert warned.events and warned.n_stopped == 0 and warned.n_steps == 100
     assert len({event.reason for event in warned.events}) == len(warned.events)
     ignored = simulate("ignored.xyz", model=poor, n_steps=100, watching=Watching("ignore"))
-    assert ignored.events == () and contents(ignored)[:2] == contents(warned)[:2]
+    assert ignored.events == () and contents(ignored)[0] == contents(warned)[0]
+    unwatched = [line.rpartition(",")[0] for line in warned.files.log.read_text().splitlines()]
+    assert ignored.files.log.read_text().splitlines() == unwatched
+
+
+def test_what_guards_compute_is_in_the_table(simulate, ethanol_force_field):
+    """Of every frame, also of those that are not looked at."""
+    watching = Watching("warn", interval=3, max_uncertainty=1e3)
+    steering = Steering(0, 8, 10.0)
+    run = simulate(n_replicas=2, n_steps=20, watching=watching, steering=steering)
+    head = run.files.log.read_text().splitlines()[0]
+    assert head.endswith("conserved_eV,external_eV,novelty,force_std_eV_A")
+    log = run.log
+    assert log.steps.shape == (10,) and (log.external < 0.0).all()
+    for number, path in enumerate(run.files.trajectories):
+        positions = np.array([frame.positions for frame in ase.io.read(path, ":")])
+        rows = log.replicas == number
+        np.testing.assert_allclose(
+            log.novelty[rows], ethanol_force_field.novelty(positions), rtol=1e-9
+        )
+        predicted = ethanol_force_field.predict(positions, uncertainty=True)
+        largest = predicted.forces_std.max(axis=(1, 2))
+        np.testing.assert_allclose(log.force_std[rows], largest, rtol=1e-5)
+    plain = simulate("plain.xyz", n_steps=20, watching=Watching(max_novelty=None)).log
+    assert np.isnan(plain.novelty).all() and np.isnan(plain.force_std).all()
+
+
+def test_a_resumed_table_keeps_its_columns(simulate):
+    simulate(n_steps=20)
+    ignoring = simulate(n_steps=40, resume=True, watching=Watching("ignore")).log
+    assert (ignoring.steps[:5] <= 20).all() and np.isfinite(ignoring.novelty[:5]).all()
+    assert ignoring.steps[-1] == 40 and np.isnan(ignoring.novelty[5:]).all()
+    simulate("bare.xyz", n_steps=20, watching=Watching("ignore"))
+    watched = simulate("bare.xyz", n_steps=40, resume=True)
+    assert watched.files.log.read_text().splitlines()[0].endswith("conserved_eV")
+    assert watched.log.steps[-1] == 40 and np.isnan(watched.log.novelty).all()
 
 
 def test_constant_energy(simulate):

@@ -15,7 +15,7 @@ from kraft.solvers.rounding import MOST_RAISES, by_raising, norm_bound, shortfal
 def smooth_system(n=60, noise=0.0):
     data = vibrations(n, noise=noise)
     arrays = training_arrays(data, None, np.arange(3)[None], None, 0.0, "cpu")
-    operator, _, _ = arrays.operator("gaussian", 3.0)
+    operator, _ = arrays.operator("gaussian", 3.0)
     return operator, arrays.labels.vector(operator)
 
 

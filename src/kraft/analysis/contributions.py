@@ -264,6 +264,8 @@ class _Expansion:
         self._permutations = torch.as_tensor(parameters.permutations, device=device)
         self._inverses = torch.argsort(self._permutations, dim=1)
         self._map = evaluator.feature_map
+        mixing = self._map.mixing
+        self._metric: Tensor | None = None if mixing is None else mixing @ mixing
         described = torch.tensor(parameters.training_descriptors, device=device)
         features = self._map.values(described)
         by_atom = _PARTITIONS[partition](parameters, self._descriptor)
@@ -300,16 +302,16 @@ class _Expansion:
         energies = self._restored(tile.energies.T.reshape(n_queries, -1, n_atoms))
         if not forces:
             return _Parts(energies, None)
-        own = tile.pulls() if self._map.mixing is None else self._mixed_pulls(tile, gradients)
+        metric = self._metric  # of the features, where they mix
+        own = tile.pulls() if metric is None else self._mixed_pulls(tile, gradients, metric)
         of_forces = (tile.forces() + own).reshape(n_queries, -1, n_atoms, n_atoms, 3)
         return _Parts(energies, self._restored(of_forces))
 
-    def _mixed_pulls(self, tile: _Tile, gradients: Tensor) -> Tensor:
+    def _mixed_pulls(self, tile: _Tile, gradients: Tensor, metric: Tensor) -> Tensor:
         """Return what :meth:`_Tile.pulls` does where the part of an atom acts on all features."""
-        mixing = self._map.mixing
-        weights = self._matrices.features(tile.own.transpose(0, 1)) @ mixing @ mixing  # (T, N, D)
+        weights = self._matrices.features(tile.own.transpose(0, 1)) @ metric  # (T, N, D)
         pulls = weights.unsqueeze(3) * gradients.unsqueeze(1)
-        forces = pulls.new_zeros(*weights.shape[:2], self._descriptor.n_atoms, 3)
+        forces: Tensor = pulls.new_zeros(*weights.shape[:2], self._descriptor.n_atoms, 3)
         forces.index_add_(2, self._descriptor.first_atoms, pulls, alpha=-1.0)
         forces.index_add_(2, self._descriptor.second_atoms, pulls)
         return forces

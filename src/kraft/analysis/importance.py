@@ -103,8 +103,10 @@ def feature_importance(
 ) -> FeatureImportance:
     """Measure the importance of all features in one pass.
 
-    For each frame and orbit this takes about ``12 N`` operations a training geometry and
-    permutation (less with many permutations), where a prediction takes ``8 D``.
+    Where the metric mixes features, a feature of the kernel counts as that of the distance that it
+    would be without mixing. For each frame and orbit this takes about ``12 N`` operations a
+    training geometry and permutation (less with many permutations), where a prediction takes
+    ``8 D``.
 
     Parameters
     ----------

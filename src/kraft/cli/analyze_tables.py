@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,11 @@ from kraft.core.errors import DataError, OptionError
 from kraft.core.typing import FloatArray
 from kraft.data import Units
 from kraft.reports.trajectory_figures import Panel, series_figure
+from kraft.simulation.guards import FORCE_STD, NOVELTY
 from kraft.simulation.recording import Log
+
+_WATCHED = ((NOVELTY, "novelty", ""), (FORCE_STD, "uncertainty", "eV/Å"))
+"""What guards compute: name among the figures, in words, and unit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +44,16 @@ class EnergySeries:
         ``(T,)`` eV.
     conserved, temperatures
         ``(T,)`` in eV and K, or None.
+    novelty, force_std
+        ``(T,)`` what guards computed, the second in eV/Å, or None.
     """
 
     times: FloatArray | None
     potential: FloatArray
     conserved: FloatArray | None
     temperatures: FloatArray | None
+    novelty: FloatArray | None = None
+    force_std: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +155,13 @@ def show_tables(tables: Tables, units: Units, show: ShowOptions) -> None:
             )
         )
         figures["drift_per_ps"], figures["drift_standard_error"] = slope / factor, error / factor
+    watched = _watched(tables)
+    for key, name, unit in _WATCHED:
+        if key in watched:
+            mean = pooled_mean(watched[key])
+            largest = max(float(each.max()) for each in watched[key])
+            rows.append((name, f"{with_error(mean, unit)}, at most {number(largest)}"))
+            figures[key] = {**mean_figures(mean), "largest": largest, "series": watched[key]}
     print_facts(f"Energies of {tables.title}", rows)
     shown = [each / factor for each in potential]
     means = [cumulative_mean(each) for each in shown]
@@ -156,7 +172,23 @@ def show_tables(tables: Tables, units: Units, show: ShowOptions) -> None:
         changes = [(each - each[0]) / factor for each in conserved]
         title = "Conserved energy less that of the first frame"
         panels.append(Panel(f"change ({label})", changes, title=title))
+    for key, name, unit in _WATCHED:
+        if key in watched:
+            panels.append(Panel(f"{name} ({unit})" if unit else name, watched[key]))
     finish(tables, show, figures, lambda title: series_figure(panels, times, title=title))
+
+
+def _watched(tables: Tables) -> dict[str, list[FloatArray]]:
+    """Return what guards computed, where it is known of all frames of all simulations."""
+    found = {}
+    for key, column in (
+        (NOVELTY, [each.novelty for each in tables.series]),
+        (FORCE_STD, [each.force_std for each in tables.series]),
+    ):
+        known = [each for each in column if each is not None and np.isfinite(each).all()]
+        if len(known) == len(column):
+            found[key] = known
+    return found
 
 
 def _of_dynamics(path: Path) -> list[EnergySeries]:
@@ -173,6 +205,8 @@ def _of_dynamics(path: Path) -> list[EnergySeries]:
                 log.potential[rows],
                 log.conserved[rows],
                 log.temperatures[rows],
+                log.novelty[rows],
+                log.force_std[rows],
             )
         )
     return found
@@ -194,10 +228,8 @@ def _of_ipi(path: Path) -> EnergySeries:
 def _chosen(series: EnergySeries, reading: ReadingRules, name: str) -> EnergySeries:
     """Return the frames that were asked for."""
     part = slice(reading.start, reading.stop, reading.every)
-    arrays = [series.times, series.potential, series.conserved, series.temperatures]
-    times, potential, conserved, temperatures = (
-        None if array is None else array[part] for array in arrays
-    )
-    if potential is None or len(potential) == 0:
+    if len(series.potential[part]) == 0:
         raise DataError(f"{name} has no row from number {reading.start} on. Choose others.")
-    return EnergySeries(times, potential, conserved, temperatures)
+    arrays = {field.name: getattr(series, field.name) for field in dataclasses.fields(series)}
+    chosen = {key: array[part] for key, array in arrays.items() if array is not None}
+    return dataclasses.replace(series, **chosen)

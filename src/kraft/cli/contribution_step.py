@@ -18,7 +18,7 @@ from kraft.analysis.contributions import (
     participation,
 )
 from kraft.cli.options import Flag
-from kraft.cli.outputs import check_output, note_written
+from kraft.cli.outputs import check_plot, note_written
 from kraft.cli.summary import number
 from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray, IntArray
@@ -30,7 +30,6 @@ from kraft.reports.contribution_figures import contributions_figure, save_figure
 
 CONTRIBUTION_GROUP = Group("Contributions of atoms", sort_key=49)
 
-_PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 _BATCH_BYTES = 256 * 2**20
 _N_NAMED = 5
 
@@ -64,8 +63,7 @@ class ContributionFlags:
 
     def check(self, *, overwrite: bool) -> None:
         """Make sure that the figure can be written."""
-        if self.plot is not None:
-            check_output(self.plot, suffixes=_PLOT_SUFFIXES, overwrite=overwrite)
+        check_plot(self.plot, overwrite=overwrite)
 
 
 def frame_contributions(

@@ -328,6 +328,7 @@ def _kind_content(force_field: ForceField, units: Units) -> dict[str, Any]:
             "n_features": parameters.n_features,
             "features": parameters.features,
             "feature_weights": parameters.feature_weights,
+            "feature_mixing": parameters.feature_mixing,
             "feature_function": parameters.feature_function,
             "energy_offset": parameters.energy_offset / units.energy_factor,
         }

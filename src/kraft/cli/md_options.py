@@ -15,7 +15,6 @@ from kraft.cli.simulation_options import (
     DynamicsOptions,
     LongRunOptions,
     WatchOptions,
-    require_limit,
 )
 from kraft.cli.solver_flags import parse_time
 from kraft.core.errors import OptionError
@@ -136,16 +135,11 @@ class SteeringOptions:
 class MdWatchOptions(WatchOptions):
     """What is an alarm, and what it does."""
 
-    max_force_std: Annotated[
-        float | None,
-        Parameter(help="Standard deviation of a force in eV/Å; costs more than the forces."),
-    ] = None
     check_interval: Annotated[int, Parameter(help="Steps between looks.")] = Watching.interval
 
     def watching(self) -> Watching:
         """Return what is watched."""
         self.check()
-        require_limit("--max-force-std", self.max_force_std)
         return Watching(
             self.on_extrapolation, self.check_interval, self.max_novelty, self.max_force_std
         )

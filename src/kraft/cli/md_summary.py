@@ -42,6 +42,7 @@ def summarize(
         ("simulated", f"{number(simulated)} ps ({done.n_steps} steps) of each"),
         ("temperature", _temperature_text(temperature)),
         ("drift", _drift_text(drift, dynamics.ensemble, steering)),
+        *_watched_rows(log),
     ]
     if steering is not None:
         rows.append(("external force", f"{steering}; {_work_text(external_work(log))}"))
@@ -59,6 +60,19 @@ def summarize(
     out.print(f"\nWrote {names}{further}.", soft_wrap=True)
     if not all_stopped:
         print_next("kraft analyze " + " ".join(str(path) for path in done.files.trajectories))
+
+
+def _watched_rows(log: Log) -> list[tuple[str, str]]:
+    """Return what guards computed of the frames."""
+    rows = []
+    for name, values, unit in (
+        ("novelty", log.novelty, ""),
+        ("uncertainty", log.force_std, " eV/Å, of the least certain force"),
+    ):
+        if np.isfinite(values).any():
+            mean, largest = number(float(np.nanmean(values))), number(float(np.nanmax(values)))
+            rows.append((name, f"{mean} on average, at most {largest}{unit}"))
+    return rows
 
 
 def mean_temperature(log: Log) -> BlockedMean | None:
@@ -124,6 +138,8 @@ def _figures(
         "temperature_K": None if temperature is None else mean_figures(temperature),
         "drift_eV_per_atom_ps": drift,
         "external_force": pull,
+        "largest_novelty": _largest(log.novelty),
+        "largest_force_std_eV_A": _largest(log.force_std),
         "events": [vars(event) for event in done.events],
         "n_stopped": done.n_stopped,
         "seconds": done.seconds,
@@ -131,3 +147,7 @@ def _figures(
         "ns_per_day": done.ns_per_day,
         **model_figures(force_field),
     }
+
+
+def _largest(values: FloatArray) -> float | None:
+    return float(np.nanmax(values)) if np.isfinite(values).any() else None

@@ -13,12 +13,13 @@ from kraft.cli.summary import number
 def with_error(mean: BlockedMean, unit: str, factor: float = 1.0) -> str:
     """Return a mean with its standard error, digits by the error."""
     value, error = mean.mean / factor, mean.standard_error / factor
+    named = f" {unit}" if unit else ""
     if not np.isfinite(error):
-        return f"{number(value)} {unit} (too few frames for a standard error)"
+        return f"{number(value)}{named} (too few frames for a standard error)"
     if error == 0.0:
-        return f"{number(value)} ± 0 {unit}"
+        return f"{number(value)} ± 0{named}"
     doubt = "" if mean.converged else " (too short: correlated throughout, error too small)"
-    return f"{rounded(value, error)} {unit}{doubt}"
+    return f"{rounded(value, error)}{named}{doubt}"
 
 
 def rounded(value: float, error: float) -> str:

@@ -1,4 +1,4 @@
-"""Whether the weights of features are learned, and what to tell about them."""
+"""Whether the metric of features is learned, and what to tell about it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from cyclopts import Parameter
 from kraft.cli.summary import counted, duration
 from kraft.cli.training_options import MODEL_GROUP, KindOptions
 from kraft.core.errors import OptionError
-from kraft.models.metric import MetricDecision
+from kraft.models.metric import LearnedMetric, MetricDecision
 from kraft.models.parameters import Parameters
 from kraft.symmetry.orbits import pair_indices
+
+STRONGEST = 3
+"""Entries of the mixing that are told."""
 
 
 @Parameter(name="*", group=MODEL_GROUP)
@@ -26,9 +29,9 @@ class MetricFlags:
         Literal["auto", "equal", "learned"],
         Parameter(
             help=(
-                "learned gives each kind of distance a weight of its own, learned from the "
-                "training frames, unless equal weights turn out as good; auto does so unless a "
-                "length scale or a regularization is given or the frames are few."
+                "learned gives each kind of distance a weight of its own and mixes distances, "
+                "learned from the training frames, unless equal weights turn out as good; auto "
+                "does so unless a length scale or a regularization is given or the frames are few."
             )
         ),
     ] = "auto"
@@ -58,7 +61,7 @@ def metric_facts(decision: MetricDecision | None) -> list[tuple[str, str]]:
     return [
         (
             "metric",
-            f"{counted(int(metric.orbits.max()) + 1, 'weight')} learned by {metric.criterion} on "
+            f"{_learned(metric)} learned by {metric.criterion} on "
             f"{counted(metric.n_train, 'frame')} ({steps})",
         )
     ]
@@ -72,6 +75,7 @@ def metric_figures(decision: MetricDecision | None) -> dict[str, Any] | None:
     return {
         "used": decision.used,
         "feature_weights": metric.feature_weights,
+        "feature_mixing": metric.feature_mixing,
         "criterion": metric.criterion,
         "n_train": metric.n_train,
         "stop_reason": metric.stop_reason,
@@ -82,8 +86,18 @@ def metric_figures(decision: MetricDecision | None) -> dict[str, Any] | None:
     }
 
 
+def _learned(metric: LearnedMetric) -> str:
+    weights = counted(int(metric.orbits.max()) + 1, "weight")
+    n_mixed = metric.steps[-1].mixing.size if metric.steps else 0
+    return f"{weights} and {n_mixed} mixing entries" if n_mixed else weights
+
+
 def weight_facts(parameters: Parameters) -> list[tuple[str, str]]:
-    """Return the largest and the smallest weights of a model by pair of atoms."""
+    """Return the largest and the smallest weights of a model by pair of atoms, and what mixes."""
+    return [*_weights(parameters), *_mixing(parameters)]
+
+
+def _weights(parameters: Parameters) -> list[tuple[str, str]]:
     weights = parameters.feature_weights
     if np.ptp(weights) <= 1e-12 * weights.max():
         return [("feature weights", "equal")]
@@ -97,10 +111,31 @@ def weight_facts(parameters: Parameters) -> list[tuple[str, str]]:
     ]
 
 
+def _mixing(parameters: Parameters) -> list[tuple[str, str]]:
+    """Return the strongest entries of the mixing beside its diagonal, one of each size."""
+    mixing = parameters.feature_mixing
+    if mixing is None:
+        return []
+    one, other = np.triu_indices(len(mixing), 1)
+    entries = mixing[one, other]
+    order = np.argsort(-np.abs(entries), kind="stable")
+    distinct = np.sort(np.unique(entries[order], return_index=True)[1])
+    shown = [d for d in order[distinct] if entries[d] != 0.0][:STRONGEST]
+    told = (
+        f"{_pair(parameters, one[d])} with {_pair(parameters, other[d])} {entries[d]:.2g}"
+        for d in shown
+    )
+    return [("strongest mixing", ", ".join(told) or "none")]
+
+
 def _weighted(parameters: Parameters, feature: int) -> str:
+    return f"{_pair(parameters, feature)} {parameters.feature_weights[feature]:.2g}"
+
+
+def _pair(parameters: Parameters, feature: int) -> str:
     pair = feature if parameters.features is None else int(parameters.features[feature])
     names = []
     for ends in pair_indices(parameters.n_atoms):
         atom = int(ends[pair])
         names.append(f"{chemical_symbols[int(parameters.atomic_numbers[atom])]}{atom}")
-    return f"{'-'.join(names)} {parameters.feature_weights[feature]:.2g}"
+    return "-".join(names)

@@ -15,6 +15,8 @@ from typing import Any
 from kraft.core.errors import OptionError
 from kraft.core.files import atomic_path
 
+PLOT_SUFFIXES = (".png", ".pdf", ".svg")
+
 written_files: list[Path] = []
 """What the running command has written so far; an interruption reports it."""
 
@@ -69,6 +71,12 @@ def check_json(path: Path | None) -> None:
     """Make sure that the file of ``--json`` can be written; an older one will be replaced."""
     if path is not None:
         check_output(path, overwrite=True)
+
+
+def check_plot(path: Path | None, *, overwrite: bool = True) -> None:
+    """Make sure that the file of ``--plot`` can be written; by default it replaces an older one."""
+    if path is not None:
+        check_output(path, suffixes=PLOT_SUFFIXES, overwrite=overwrite)
 
 
 def note_written(path: Path) -> None:

@@ -13,7 +13,7 @@ from kraft.cli.geometry_match import check_match, warn_of_far_starts
 from kraft.cli.interruption import StopSwitch, resumable
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, Flag
-from kraft.cli.outputs import check_json, note_written
+from kraft.cli.outputs import check_json, check_output, note_written
 from kraft.cli.pimd_summary import summarize
 from kraft.cli.progress import progress_bars
 from kraft.cli.simulation_options import (
@@ -31,7 +31,7 @@ from kraft.data.geometry_format import read_geometries
 from kraft.interfaces.ipi.bead_watch import BeadAlarm
 from kraft.interfaces.ipi.driver import DRIVER_FILE, KraftDriver
 from kraft.interfaces.ipi.folder import DriverOptions, prepare
-from kraft.interfaces.ipi.input_file import INPUT, PathIntegral, Thermostat
+from kraft.interfaces.ipi.input_file import ALARMS, INPUT, PathIntegral, Thermostat
 from kraft.interfaces.ipi.run import require_ipi, run_pimd
 from kraft.interfaces.ipi.socket_client import PORT, UNIX_PREFIX, Address, serve
 from kraft.simulation.nve import NONCONSERVATIVE
@@ -88,7 +88,9 @@ class PathWatchOptions(WatchOptions):
     def driver(self, threads: int | None) -> DriverOptions:
         """Return what the driver does."""
         self.check()
-        return DriverOptions(self.uncertainty, self.max_novelty, self.on_extrapolation, threads)
+        return DriverOptions(
+            self.uncertainty, self.max_novelty, self.max_force_std, self.on_extrapolation, threads
+        )
 
 
 @Parameter(name="*", group=RUN_GROUP)
@@ -200,9 +202,14 @@ def ipi_driver(
     uncertainty: Annotated[bool, Flag] = False,
     any_order: Annotated[bool, Flag] = False,
     path: Annotated[bool, Flag] = False,
+    start: Path | None = None,
+    alarms: Path = Path(ALARMS),
+    watch: WatchOptions = WatchOptions(),  # noqa: B008
     compute: ComputeOptions = ComputeOptions(),  # noqa: B008
 ) -> None:
     """Serve energies and forces to i-PI (or to ASE's SocketIOCalculator) over a socket.
+
+    The exit code is 1 when it stopped at a geometry that is unlike what the model knows.
 
     Parameters
     ----------
@@ -219,13 +226,18 @@ def ipi_driver(
     patience
         Seconds to wait for i-PI to start.
     interval
-        Calls between computations of novelty (and uncertainty) for the extras; 0 for none.
+        Evaluations between looks, which compute novelty (and uncertainty) for the extras and judge
+        the geometries; 0 for none.
     uncertainty
         Give standard deviations in the extras.
     any_order
         Do not check whether like atoms have changed places.
     path
         Only print the path of the driver file, for <pes_path> of an <ffdirect>.
+    start
+        Geometry that tells which atoms are bonded; by default a typical training geometry.
+    alarms
+        Extended XYZ to append geometries with alarms to.
     """
     if path:
         out.print(str(DRIVER_FILE), soft_wrap=True)
@@ -233,11 +245,31 @@ def ipi_driver(
     if model is None:
         raise OptionError("Expected a model: kraft ipi-driver MODEL (or --path).")
     compute.apply()
+    watch.check()
+    action, told = watch.on_extrapolation, list[BeadAlarm]()
+    if action != "ignore":
+        check_output(alarms, suffixes=(".xyz", ".extxyz"), overwrite=True)
+        alarms.parent.mkdir(parents=True, exist_ok=True)
+        if interval == 0:
+            print_notices(["--interval 0: nothing is watched."])
+
+    def tell(alarm: BeadAlarm) -> None:
+        told.append(alarm)
+        if action == "warn":  # what stops is told by the error
+            print_warning(f"evaluation {alarm.step}, geometry {alarm.bead}: {alarm.message}")
+
     driver = KraftDriver(
         load_model(model, compute.device, compute.dtype),
         interval=interval,
         uncertainty=uncertainty,
+        max_novelty=watch.max_novelty,
+        max_force_std=watch.max_force_std,
+        on_extrapolation=action,
+        alarms=alarms,
+        start=start,
+        on_alarm=tell,
         check_order=not any_order,
     )
     served = serve(driver, Address(address, None if unix else port, prefix), patience=patience)
-    out.print(f"Served {counted(served, 'geometry')}.")
+    seen = f" {counted(len(told), 'alarm')}: see {alarms}." if told else ""
+    out.print(f"Served {counted(served, 'geometry')}.{seen}", soft_wrap=True)

@@ -28,7 +28,7 @@ from kraft.analysis.unseen import unseen_frames
 from kraft.cli.console import out
 from kraft.cli.model_files import KRAFT_SUFFIX, load_model
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
-from kraft.cli.outputs import check_json, check_output, note_written, write_json
+from kraft.cli.outputs import check_json, check_output, check_plot, note_written, write_json
 from kraft.cli.progress import progress_bars
 from kraft.cli.reduction_display import (
     Reduction,
@@ -53,7 +53,6 @@ REDUCTION_GROUP = Group("Reduction", sort_key=20)
 FRAMES_GROUP = Group("Frames", sort_key=30)
 RETRAINING_GROUP = Group("Retraining", sort_key=40)
 STABILITY_GROUP = Group("Stability", sort_key=48)
-_PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 
 Several = Parameter(consume_multiple=True, negative="")
 
@@ -266,8 +265,7 @@ def reduce(
     check_json(result.json)
     if output is not None:
         check_output(output, suffixes=(KRAFT_SUFFIX,), overwrite=overwrite)
-    if plot is not None:
-        check_output(plot, suffixes=_PLOT_SUFFIXES, overwrite=True)
+    check_plot(plot)
     force_field = load_model(model, compute.device, compute.dtype)
     parameters = sgdml_parameters(force_field)
     dataset = reading.read(data)

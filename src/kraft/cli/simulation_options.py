@@ -40,17 +40,24 @@ class WatchOptions:
     on_extrapolation: Annotated[
         Action,
         Parameter(
-            help="On a broken bond, atoms too near, too high a novelty or (kraft md) a runaway "
-            "temperature: stop the replica or ring polymer, warn once, or ignore it."
+            help="On a broken bond, atoms too near, too high a novelty or uncertainty, or (kraft "
+            "md) a runaway temperature: stop, warn once, or ignore it."
         ),
     ] = "stop"
     max_novelty: Annotated[
         float, Parameter(help="Distance from the training geometries, about 1 near them.")
     ] = MAX_NOVELTY
+    max_force_std: Annotated[
+        float | None,
+        Parameter(
+            help="Largest standard deviation of a force in eV/Å; costs more than the forces."
+        ),
+    ] = None
 
     def check(self) -> None:
         """Raise OptionError when a limit is out of its range."""
         require_limit("--max-novelty", self.max_novelty)
+        require_limit("--max-force-std", self.max_force_std)
 
 
 @Parameter(name="*", group=RUN_GROUP)

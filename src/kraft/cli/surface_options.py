@@ -13,9 +13,8 @@ from cyclopts import Group, Parameter
 
 from kraft.cli.geometry_match import check_match
 from kraft.cli.options import RESULT_GROUP
-from kraft.cli.outputs import check_json, check_output, note_written
+from kraft.cli.outputs import check_json, check_plot, note_written
 from kraft.cli.summary import number, print_notices, print_warning
-from kraft.cli.trajectory_options import PLOT_SUFFIXES
 from kraft.core.errors import OptionError, UnfinishedError
 from kraft.core.typing import FloatArray
 from kraft.data.geometry_format import Geometries, read_geometries
@@ -49,8 +48,7 @@ class SurfaceResults:
     def check(self) -> None:
         """Make sure that the files can be written; older ones will be replaced."""
         check_json(self.json)
-        if self.plot is not None:
-            check_output(self.plot, suffixes=PLOT_SUFFIXES, overwrite=True)
+        check_plot(self.plot)
 
     def units_for(self, default: Units) -> Units:
         """Return the units to show."""

@@ -13,7 +13,7 @@ from kraft.analysis.errors import ErrorReport, compare, evaluate
 from kraft.analysis.unseen import UnseenFrames, unseen_frames
 from kraft.cli.model_files import load_model
 from kraft.cli.options import ComputeOptions, DataOptions, Flag, ResultOptions
-from kraft.cli.outputs import check_json, check_output, note_written, write_json
+from kraft.cli.outputs import check_json, check_plot, note_written, write_json
 from kraft.cli.precision import note_precision
 from kraft.cli.progress import progress_bars
 from kraft.cli.results import error_figures, model_figures
@@ -27,8 +27,6 @@ from kraft.data.checks import check
 from kraft.models import ForceField, Prediction
 from kraft.models.molecule_match import check_molecule
 from kraft.reports.uncertainty_figures import calibration_figure, save_figure
-
-_PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def test(
@@ -65,8 +63,7 @@ def test(
     compute.apply()
     uncertain.options()
     check_json(result.json)
-    if plot is not None:
-        check_output(plot, suffixes=_PLOT_SUFFIXES, overwrite=True)
+    check_plot(plot)
     force_field = uncertain.apply(load_model(model, compute.device, compute.dtype))
     dataset = reading.read(data)
     units = result.units_for(dataset.units)

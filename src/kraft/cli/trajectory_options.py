@@ -15,14 +15,13 @@ from kraft.analysis.trajectories import Frames, ReadingRules, TrajectoryFile, ce
 from kraft.analysis.trajectories.frames import interval_of
 from kraft.analysis.trajectories.ipi_files import is_property_table
 from kraft.cli.options import RESULT_GROUP
-from kraft.cli.outputs import check_json, check_output
+from kraft.cli.outputs import check_json, check_plot
 from kraft.core.errors import DataError, OptionError
 from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray
 from kraft.data import Units
 
 READING_GROUP = Group("Reading trajectories", sort_key=50)
-PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 _BEAD_CHUNK = 200
 
 _BEAD_FILE = re.compile(r"\.pos_\d+\.xyz$")
@@ -90,8 +89,7 @@ class ShowOptions:
     def check(self) -> None:
         """Make sure that the files can be written; older ones will be replaced."""
         check_json(self.json)
-        if self.plot is not None:
-            check_output(self.plot, suffixes=PLOT_SUFFIXES, overwrite=True)
+        check_plot(self.plot)
 
 
 @Parameter(name="*", group=RESULT_GROUP)

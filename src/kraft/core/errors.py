@@ -27,6 +27,24 @@ class GeometryError(KraftError, ValueError):
     """A geometry that does not fit the model: other atoms, another order, a wrong shape."""
 
 
+class ExtrapolationError(GeometryError):
+    """A simulation that has left what its model knows.
+
+    Parameters
+    ----------
+    message
+        What was seen, when, and what to do.
+    seen
+        What was seen, alone.
+    step, bead
+        When, and of which of the geometries predicted together.
+    """
+
+    def __init__(self, message: str, seen: str, step: int, bead: int) -> None:
+        super().__init__(message)
+        self.seen, self.step, self.bead = seen, step, bead
+
+
 class OptionError(KraftError, ValueError):
     """An option outside the values it can take."""
 

@@ -6,7 +6,7 @@ from kraft.descriptors.feature_functions import (
     FeatureFunction,
     feature_function,
 )
-from kraft.descriptors.feature_map import FeatureMap
+from kraft.descriptors.feature_map import FeatureMap, checked_mixing
 from kraft.descriptors.internal_motions import internal_motions, visible_motions
 from kraft.descriptors.pair_features import InverseDistances, PairFeatures, checked_features
 
@@ -19,6 +19,7 @@ __all__ = [
     "InverseDistances",
     "PairFeatures",
     "checked_features",
+    "checked_mixing",
     "feature_function",
     "internal_motions",
     "visible_motions",

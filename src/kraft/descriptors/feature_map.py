@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
+from kraft.core.errors import OptionError
+from kraft.core.typing import FloatArray, IntArray
 from kraft.linalg.arrays import Array, host
+
+ASYMMETRY = 1e-12
+"""Entries of a mixing that symmetry makes equal may differ by this share of the largest one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,3 +87,44 @@ class FeatureMap:
     def _converted(self, convert: Callable[[Array], Array]) -> FeatureMap:
         mixing = None if self.mixing is None else convert(self.mixing)
         return FeatureMap(convert(self.scale), convert(self.center), mixing)
+
+
+def checked_mixing(
+    feature_mixing: ArrayLike | None, feature_permutations: IntArray
+) -> FloatArray | None:
+    """Return the mixing of features as an array; None for None.
+
+    Parameters
+    ----------
+    feature_mixing
+        ``(D, D)``, see :class:`FeatureMap`.
+    feature_permutations
+        ``(S, D)`` action of the permutation group on the features.
+
+    Raises
+    ------
+    OptionError
+        When its shape or a value does not fit, or it is not symmetric or breaks the group.
+    """
+    if feature_mixing is None:
+        return None
+    mixing, n_features = np.array(feature_mixing, dtype=np.float64), feature_permutations.shape[1]
+    if mixing.shape != (n_features, n_features) or not np.isfinite(mixing).all():
+        raise OptionError(
+            f"The mixing of features must be a matrix of {n_features} x {n_features} finite "
+            f"numbers, a row and a column a pair of atoms that is kept; got shape {mixing.shape}."
+        )
+    if not mixing.any():
+        raise OptionError("The mixing of features must not be all zero: no feature would be left.")
+    allowed = ASYMMETRY * np.abs(mixing).max()
+    if np.abs(mixing - mixing.T).max() > allowed:
+        raise OptionError(
+            "The mixing of features must be a symmetric matrix; make it (C + Cᵀ) / 2."
+        )
+    for images in feature_permutations:
+        if np.abs(mixing[np.ix_(images, images)] - mixing).max() > allowed:
+            raise OptionError(
+                "The mixing of features must be the same for equivalent pairs of features, but "
+                "the permutations change it. Average it over the permutations."
+            )
+    return mixing

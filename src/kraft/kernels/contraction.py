@@ -80,7 +80,7 @@ class SymmetricContraction:
     kernel
         The radial kernel.
     features
-        ``(M, D)`` scaled and centered training features.
+        ``(M, D)`` kernel features of the training geometries.
     coefficients
         ``(M, D)`` feature-space coefficients ``v_j``.
     feature_permutations
@@ -135,7 +135,7 @@ class SymmetricContraction:
         return sum(8 * self.n_train * c.n_actions * c.n_features for c in classes)
 
     def __call__(self, queries: Array) -> Contracted:
-        """Evaluate at scaled and centered query features ``(B, D)``, tensors or NumPy arrays.
+        """Evaluate at kernel features of queries ``(B, D)``, tensors or NumPy arrays.
 
         The same code runs on both: NumPy is the faster one on a CPU (see
         :mod:`kraft.models.cpu_evaluator`), torch runs on a GPU.

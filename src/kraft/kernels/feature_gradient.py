@@ -76,22 +76,23 @@ def feature_gradient(
     actions = torch.as_tensor(np.asarray(feature_permutations), device=rows.basis.device)
     by_values = torch.zeros_like(rows.features.values)
     by_jacobians = by_values.new_zeros(*by_values.shape, rows.n_motions)
+    jacobians = rows.reduced_jacobians(slice(None))
+    others = jacobians if columns is rows else columns.reduced_jacobians(slice(None))
     height, width = _tile_shape(len(actions), rows, columns)
     for right in _pieces(len(columns), width):
-        values = columns.features.values[right][:, actions]
-        own = _Columns(values, columns.reduced_jacobians(right)[:, actions])
+        own = _Columns(columns.features.values[right][:, actions], others[right][:, actions])
         for top in _pieces(len(rows), height):
-            found = _tile(kernel, rows, top, own, cofactors(top, right))
+            some = rows.features.values[top], jacobians[top]
+            found = _tile(kernel, *some, own, cofactors(top, right))
             by_values[top] += found.values
             by_jacobians[top] += found.jacobians
     return FeatureGradient(by_values, by_jacobians)
 
 
 def _tile(
-    kernel: RadialKernel, geometries: ReducedGeometries, top: slice, own: _Columns, weights: Tensor
+    kernel: RadialKernel, z: Tensor, jacobians: Tensor, own: _Columns, weights: Tensor
 ) -> FeatureGradient:
     """Return the contribution of one tile (`docs/theory.md`, eq. 23)."""
-    z, jacobians = geometries.features.values[top], geometries.reduced_jacobians(top)
     n_columns, n_permutations, n_features, other = own.jacobians.shape
     n_rows, r = len(z), jacobians.shape[2]
     delta = z[:, None, None] - own.values  # (T, C, S, D)

@@ -29,7 +29,7 @@ from kraft.linalg.arrays import Array, namespace
 
 
 class RadialKernel(ABC):
-    """A positive definite function of the distance between scaled features, with ``k(0) = 1``."""
+    """A positive definite function of the distance between kernel features, with ``k(0) = 1``."""
 
     name: ClassVar[str]
     label: ClassVar[str]

@@ -1,11 +1,11 @@
 """The model file: one safetensors file of arrays with JSON metadata, no pickle.
 
-Layout, version 2 (`docs/model-file.md`). Arrays: ``atomic_numbers``, ``permutations``,
+Layout, version 3 (`docs/model-file.md`). Arrays: ``atomic_numbers``, ``permutations``,
 ``feature_weights`` and optionally ``cell``; those of the kind of model, see
 :mod:`kraft.models.model_layouts`. Metadata: one key ``kraft`` with a JSON object that holds
 ``format_version``, ``kind``, the numbers of that kind, ``units``, ``record`` and ``calibration``
-(or null). Everything is in eV and Å. Version 1 is the same without ``kind`` (it was ``sgdml``) and
-``calibration``.
+(or null). Everything is in eV and Å. Version 2 is the same without ``feature_mixing``; version 1
+lacks ``kind`` (it was ``sgdml``) and ``calibration``, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kraft.models.parameters import Record
 from kraft.models.uncertainty.calibration import Calibration
 from kraft.symmetry.group import as_permutations
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METADATA_KEY = "kraft"
 
 _ALWAYS = ("atomic_numbers", "permutations", "feature_weights")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kraft.core.typing import AnyArray
+from kraft.descriptors import checked_mixing
 from kraft.descriptors.feature_functions import INVERSE, feature_function
 from kraft.models.aff.parameters import AtomizedParameters
 from kraft.models.kinds import AFF, SGDML, AnyParameters
@@ -64,7 +65,7 @@ def _sgdml(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Paramet
     else:
         descriptors, products = (arrays[name] for name in _DESCRIPTORS)
     weight = content.get("energy_weight")  # files of version 1 do not have it
-    return Parameters(
+    parameters = Parameters(
         length_scale=float(content["length_scale"]),
         regularization=float(content["regularization"]),
         energy_offset=float(content["energy_offset"]),
@@ -79,6 +80,8 @@ def _sgdml(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> Paramet
         feature_function=function,
         **common,
     )
+    checked_mixing(parameters.feature_mixing, parameters.feature_permutations)
+    return parameters
 
 
 def _atomized_arrays(_: AtomizedParameters) -> tuple[str, ...]:
@@ -87,7 +90,9 @@ def _atomized_arrays(_: AtomizedParameters) -> tuple[str, ...]:
 
 def _atomized(arrays: Arrays, content: Mapping[str, Any], **common: Any) -> AtomizedParameters:
     if {"features", "feature_mixing"} & arrays.keys() or "feature_function" in content:
-        raise ValueError("an AFF model has the inverse distances of all pairs, but it names others")
+        raise ValueError(
+            "an AFF model has the inverse distances of all pairs, one by one, but it names others"
+        )
     variance = content["energy_variance"]
     return AtomizedParameters(
         length_scale=float(content["length_scale"]),

@@ -13,7 +13,7 @@ from kraft.core.progress import Progress
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.checks import Report, check
 from kraft.data.dataset import Dataset
-from kraft.descriptors import PairFeatures, checked_features
+from kraft.descriptors import PairFeatures, checked_features, checked_mixing
 from kraft.descriptors.feature_functions import INVERSE
 from kraft.models.labels import Labels
 from kraft.models.objective import TrainingArrays
@@ -89,7 +89,7 @@ def training_arrays(
     Raises
     ------
     OptionError, SymmetryError
-        When features or their weights do not fit the molecule and its symmetries.
+        When features, their weights or how they mix do not fit the molecule and its symmetries.
     """
     cell = None if training.cell is None else torch.tensor(training.cell, device=device)
     descriptor = PairFeatures(
@@ -111,7 +111,7 @@ def training_arrays(
         labels=Labels.from_dataset(training, energy_weight),
         feature_permutations=table,
         feature_weights=_checked_weights(feature_weights, group, descriptor),
-        feature_mixing=_checked_mixing(feature_mixing, table),
+        feature_mixing=checked_mixing(feature_mixing, table),
         valid_positions=valid_positions,
         valid_forces=valid_forces,
         energies=_energies(training, device),
@@ -145,25 +145,3 @@ def _checked_weights(
                 f"{orbit.tolist()} differ. Average them over the orbits of the permutations."
             )
     return weights
-
-
-def _checked_mixing(feature_mixing: ArrayLike | None, table: IntArray) -> FloatArray | None:
-    if feature_mixing is None:
-        return None
-    mixing, n_features = np.array(feature_mixing, dtype=np.float64), table.shape[1]
-    if mixing.shape != (n_features, n_features) or not np.isfinite(mixing).all():
-        raise OptionError(
-            f"The mixing of features must be a matrix of {n_features} x {n_features} finite "
-            f"numbers, a row and a column a pair of atoms that is kept; got shape {mixing.shape}."
-        )
-    allowed = 1e-12 * np.abs(mixing).max()
-    if np.abs(mixing - mixing.T).max() > allowed:
-        raise OptionError(
-            "The mixing of features must be a symmetric matrix; make it (C + Cᵀ) / 2."
-        )
-    if any(np.abs(mixing[np.ix_(images, images)] - mixing).max() > allowed for images in table):
-        raise OptionError(
-            "The mixing of features must be the same for equivalent pairs of features, but the "
-            "permutations change it. Average it over the permutations."
-        )
-    return mixing

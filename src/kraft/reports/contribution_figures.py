@@ -9,7 +9,7 @@ from ase.data import chemical_symbols, covalent_radii
 
 from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray, IntArray
-from kraft.reports.figures import DPI, save_figure
+from kraft.reports.figures import save_figure, titled_figure
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
     from matplotlib.figure import Figure
@@ -53,13 +53,7 @@ def contributions_figure(
     OptionError
         When the shapes do not fit together.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(11.0, 4.4), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
+    figure = titled_figure(11.0, 4.4, title)
     left, right = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
     colors = draw_structure(left, atomic_numbers, positions, values)
     bar = figure.colorbar(colors, ax=left, orientation="horizontal", shrink=0.75, pad=0.02)

@@ -82,29 +82,20 @@ def learning_figure(
     OptionError
         When the shapes do not fit together.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if reference_forces.shape != predicted_forces.shape or reference_forces.ndim != 3:
         raise OptionError(
             f"Expected forces of one shape (B, N, 3), got {reference_forces.shape} and "
             f"{predicted_forces.shape}. Predict the forces of the test set."
         )
     shown = units or Units()
-    figure: Any = Figure(figsize=(12.0, 4.2), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
+    figure = titled_figure(12.0, 4.2, title)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.0, 1.05, 1.0))
     reference = reference_forces / shown.force_factor
     errors = (predicted_forces - reference_forces) / shown.force_factor
     _draw_curve(left, curve, shown)
     _draw_scatter(figure, middle, reference, errors, shown)
     _draw_errors(right, atomic_numbers, errors, shown)
-    for axes in (left, middle, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.set_axisbelow(True)
+    tidy((left, middle, right))
     return figure  # type: ignore[no-any-return]
 
 
@@ -118,6 +109,12 @@ def titled_figure(width: float, height: float, title: str) -> Any:
     if title:
         figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
     return figure
+
+
+def titled_panels(count: int, width: float, height: float, title: str) -> tuple[Figure, Any]:
+    """Return a titled figure and its panels side by side, each of a size in inches."""
+    figure = titled_figure(width * count, height, title)
+    return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
 def tidy(panels: Sequence[Any]) -> None:

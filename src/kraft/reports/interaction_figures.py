@@ -13,7 +13,7 @@ from kraft.analysis.interactions import DistanceTrends, InteractionMap
 from kraft.core.errors import OptionError
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
-from kraft.reports.figures import DPI, save_figure
+from kraft.reports.figures import save_figure, titled_panels
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
     from matplotlib.figure import Figure
@@ -23,6 +23,9 @@ __all__ = ["map_figure", "partner_figure", "save_figure", "trend_figure"]
 _BLUE, _RED, _GRAY, _LIGHT = "#1f5fa8", "#d1382c", "#5c6670", "#d9dee3"
 _COLORS = (_BLUE, _RED, "#2e8b57", "#d97a1f")
 _ELEMENT_COLORS = {1: "#c8ced4", 6: "#4a5056", 7: "#3563c9", 8: "#d1382c", 16: "#c9a21b"}
+_WIDTH = 4.4
+"""Of a panel in inches."""
+
 _RANGE = (2.0, 99.5)
 """Percentiles of the contributions at which the (logarithmic) scale of colors ends."""
 
@@ -53,7 +56,7 @@ def map_figure(
     if not found or len({each.n_atoms for each in found}) > 1:
         raise OptionError("Expected interaction maps of one molecule, at least one.")
     shown = units or Units()
-    figure, panels = _panels(1 + len(found), title, height=3.9)
+    figure, panels = titled_panels(1 + len(found), _WIDTH, 3.9, title)
     image = panels[0].imshow(_off_diagonal(found[0].mean_distances), cmap="viridis_r")
     panels[0].set_title("Mean distance", loc="left", fontsize=10.5)
     _bar(figure, image, panels[0], "Å")
@@ -89,7 +92,7 @@ def trend_figure(
     if not trends:
         raise OptionError("Expected the trends of at least one model.")
     shown = units or Units()
-    figure, panels = _panels(1 + len(trends), title, height=3.9)
+    figure, panels = titled_panels(1 + len(trends), _WIDTH, 3.9, title)
     bins = np.linspace(0.0, 1.0, 21)
     for axes, (name, each) in zip(panels[:-1], trends.items(), strict=True):
         cells = axes.scatter(
@@ -162,7 +165,7 @@ def partner_figure(
     centered = positions - positions.mean(axis=0)
     plane = centered @ np.linalg.svd(centered)[2][:2].T
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=2)
-    figure, panels = _panels(len(atoms), title, height=3.2)
+    figure, panels = titled_panels(len(atoms), _WIDTH, 3.2, title)
     for axes, atom in zip(panels, atoms, strict=True):
         _draw_molecule(axes, atomic_numbers, plane, distances)
         for partner in kept[atom]:
@@ -195,17 +198,6 @@ def _off_diagonal(matrix: FloatArray) -> FloatArray:
     result = matrix.copy()
     np.fill_diagonal(result, np.nan)
     return result
-
-
-def _panels(count: int, title: str, *, height: float) -> tuple[Figure, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(4.4 * count, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
-    return figure, figure.subplots(1, count, squeeze=False)[0]
 
 
 def _bar(figure: Any, image: Any, axes: Any, label: str) -> None:

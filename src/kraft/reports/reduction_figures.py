@@ -12,7 +12,7 @@ from kraft.analysis.feature_patterns import SHORT_RANGE, FeatureScaling, RangeSh
 from kraft.analysis.importance import FeatureImportance
 from kraft.core.typing import FloatArray, IntArray
 from kraft.data.units import Units
-from kraft.reports.figures import DPI, save_figure
+from kraft.reports.figures import save_figure, tidy, titled_panels
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
     from matplotlib.figure import Figure
@@ -67,8 +67,8 @@ def reduction_figure(
     _draw_speed(panels[1], ordered)
     if shares is not None:
         _draw_shares(panels[2], shares)
+    _finish(panels)
     for axes in panels:
-        _finish(axes)
         axes.set_xlabel("share of all pairs of atoms kept")
         axes.set_xlim(1.03, 0.0)
     return figure
@@ -128,8 +128,7 @@ def importance_figure(
         )
     right.set_xlabel("features, most important first")
     right.set_title("Distribution", loc="left", fontsize=10.5)
-    for axes in (left, right):
-        _finish(axes)
+    _finish((left, right))
     if kept is not None:
         left.legend(frameon=False, fontsize=9)
     return figure
@@ -137,7 +136,8 @@ def importance_figure(
 
 def scaling_figure(scaling: FeatureScaling, *, title: str = "") -> Figure:
     """Draw the numbers of features kept, and of all pairs, against the number of atoms."""
-    figure, (axes,) = _panels(1, title)
+    figure, panels = _panels(1, title)
+    (axes,) = panels
     atoms = np.array(scaling.n_atoms)
     grid = np.linspace(2.0, 1.1 * atoms.max(), 200)
     axes.plot(grid, grid * (grid - 1.0) / 2.0, color=_GRAY, label="all pairs, N(N-1)/2")
@@ -159,26 +159,18 @@ def scaling_figure(scaling: FeatureScaling, *, title: str = "") -> Figure:
     axes.set_xlabel("atoms")
     axes.set_ylabel("features")
     axes.legend(frameon=False, fontsize=8.5, loc="upper left")
-    _finish(axes)
+    _finish(panels)
     return figure
 
 
 def _panels(count: int, title: str) -> tuple[Figure, Any]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure: Any = Figure(figsize=(4.5 * count, 3.9), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    return titled_panels(count, 4.5, 3.9, title)
 
 
-def _finish(axes: Any) -> None:
-    axes.grid(color=_LIGHT, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
+def _finish(panels: Sequence[Any]) -> None:
+    for axes in panels:
+        axes.grid(color=_LIGHT, linewidth=0.6)
+    tidy(panels)
 
 
 def _draw_errors(axes: Any, points: Sequence[CurvePoint], units: Units) -> None:

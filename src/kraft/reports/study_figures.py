@@ -12,6 +12,7 @@ from kraft.analysis.preconditioner_study.accuracy import Solution
 from kraft.analysis.preconditioner_study.iterations import IterationCount
 from kraft.analysis.preconditioner_study.rules import RulePoint, best_point
 from kraft.analysis.preconditioner_study.spectra import Spectrum
+from kraft.reports.figures import tidy
 from kraft.solvers.rank_rule import RankRule
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
@@ -264,10 +265,7 @@ def _figure(n_panels: int, title: str) -> tuple[Any, list[Any]]:
     for axis in axes[n_panels:]:
         axis.remove()
     axes = axes[:n_panels]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=9)
-        axis.set_axisbelow(True)
+    tidy(axes)
     return figure, axes
 
 

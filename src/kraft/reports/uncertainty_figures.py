@@ -8,7 +8,7 @@ import numpy as np
 
 from kraft.analysis.calibration import QuantityCalibration, UncertaintyReport
 from kraft.core.typing import FloatArray
-from kraft.reports.figures import DPI, save_figure
+from kraft.reports.figures import save_figure, tidy, titled_panels
 
 if TYPE_CHECKING:  # matplotlib is slow to import: only where a figure is drawn
     from matplotlib.figure import Figure
@@ -31,26 +31,15 @@ def calibration_figure(report: UncertaintyReport, *, title: str = "") -> Figure:
     title
         Above the figure.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     quantities = [("forces", report.forces, report.units.force_label, _FORCES)]
     if report.energies is not None:
         quantities.append(("energies", report.energies, report.units.energy_label, _ENERGY))
-    n_panels = 1 + len(quantities)
-    figure: Any = Figure(figsize=(4.1 * n_panels, 4.2), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    if title:
-        figure.suptitle(title, fontsize=12.5, x=0.008, ha="left", fontweight="bold")
-    panels = figure.subplots(1, n_panels)
+    figure, panels = titled_panels(1 + len(quantities), 4.1, 4.2, title)
     _draw_coverage(panels[0], quantities)
     for axes, (name, quantity, unit, color) in zip(panels[1:], quantities, strict=True):
         _draw_errors(axes, name, quantity, unit, color)
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9)
-        axes.set_axisbelow(True)
-    return figure  # type: ignore[no-any-return]
+    tidy(panels)
+    return figure
 
 
 def _draw_coverage(axes: Any, quantities: list[tuple[str, QuantityCalibration, str, str]]) -> None:

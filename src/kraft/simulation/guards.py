@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from kraft.core.typing import FloatArray, IntArray
 from kraft.data.geometry import pair_distances
 from kraft.models import ForceField
 from kraft.simulation.motion import Motion
+from kraft.simulation.signals import Signal
 from kraft.simulation.system import System
 
 Reason = Literal[
@@ -48,6 +50,9 @@ HOT = 3.0
 
 IMPROBABLE = 1e-12
 """Nor when it is above by chance with a larger probability than this."""
+
+NOVELTY, FORCE_STD = "novelty", "force_std_eV_A"
+"""Columns of what guards compute, in the table of a run."""
 
 
 @dataclass(frozen=True)
@@ -254,9 +259,14 @@ class NoveltyGuard:
     def __post_init__(self) -> None:
         _require_limit("novelty", self.limit)
 
+    @cached_property
+    def signal(self) -> Signal:
+        """The novelty of geometries."""
+        return Signal(NOVELTY, self.force_field.novelty)
+
     def check(self, motion: Motion, system: System) -> list[Alarm]:  # noqa: ARG002
         """Return the alarms."""
-        return novelty_alarms(self.force_field.novelty(motion.positions), self.limit)
+        return novelty_alarms(self.signal(motion.positions), self.limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,19 +287,19 @@ class UncertaintyGuard:
     def __post_init__(self) -> None:
         _require_limit("uncertainty", self.limit)
 
+    @cached_property
+    def signal(self) -> Signal:
+        """The largest standard deviation of a force component in eV/Å."""
+        return Signal(FORCE_STD, self._largest)
+
     def check(self, motion: Motion, system: System) -> list[Alarm]:  # noqa: ARG002
         """Return the alarms."""
-        predicted = self.force_field.predict(motion.positions, uncertainty=True)
-        largest = predicted.forces_std.max(axis=(1, 2))
-        return [
-            Alarm(
-                int(row),
-                "uncertainty",
-                f"A force has a standard deviation of {largest[row]:.3g} eV/Å, beyond "
-                f"{self.limit:g} eV/Å.",
-            )
-            for row in np.flatnonzero(largest > self.limit)
-        ]
+        return uncertainty_alarms(self.signal(motion.positions), self.limit)
+
+    def _largest(self, positions: FloatArray) -> FloatArray:
+        predicted = self.force_field.predict(positions, uncertainty=True)
+        largest: FloatArray = predicted.forces_std.max(axis=(1, 2))
+        return largest
 
 
 def novelty_alarms(novelty: FloatArray, limit: float) -> list[Alarm]:
@@ -302,6 +312,19 @@ def novelty_alarms(novelty: FloatArray, limit: float) -> list[Alarm]:
             f"beyond {limit:g}.",
         )
         for row in np.flatnonzero(novelty > limit)
+    ]
+
+
+def uncertainty_alarms(forces_std: FloatArray, limit: float) -> list[Alarm]:
+    """Return the alarms of geometries with a largest deviation ``(R,)`` in eV/Å beyond a limit."""
+    return [
+        Alarm(
+            int(row),
+            "uncertainty",
+            f"A force has a standard deviation of {forces_std[row]:.3g} eV/Å, beyond "
+            f"{limit:g} eV/Å.",
+        )
+        for row in np.flatnonzero(forces_std > limit)
     ]
 
 

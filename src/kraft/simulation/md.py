@@ -29,7 +29,7 @@ from kraft.simulation.replicas import Replicas
 from kraft.simulation.restart import Event, Restart, read_restart, write_restart
 from kraft.simulation.starts import start_geometries
 from kraft.simulation.steering import Steering
-from kraft.simulation.watching import Watching
+from kraft.simulation.watching import Watching, signals
 
 _REPORT_INTERVAL = 0.2
 
@@ -199,14 +199,14 @@ def run_md(
         state=None if saved is None else saved.state,
         steering=steering,
     )
-    recorder = Recorder(files, replicas.system, steering)
+    recorder = Recorder(files, replicas.system, steering, signals(guards))
     if saved is None:
         files.restart.unlink(missing_ok=True)
         recorder.begin()
         recorder.record(replicas)
     else:
         saved.check_identity(identity, files.restart)
-        files.cut(saved.sizes)
+        recorder.go_on(saved.sizes)
     events = [] if saved is None else list(saved.events)
     run = _Run(replicas, recorder, files, identity, guards, watching, events, on_event)
     limits = _Limits(checkpoint_interval, max_time, stop_requested)

@@ -17,8 +17,10 @@ from ase.data import chemical_symbols
 
 from kraft.core.errors import DataError, OptionError
 from kraft.core.typing import FloatArray, IntArray
+from kraft.simulation.guards import FORCE_STD, NOVELTY
 from kraft.simulation.motion import Motion
 from kraft.simulation.replicas import Replicas
+from kraft.simulation.signals import Signal
 from kraft.simulation.steering import Steering
 from kraft.simulation.system import System
 
@@ -33,8 +35,11 @@ LOG_COLUMNS = (
 )
 """Columns of the table; the last is the total energy less the heat from the thermostat."""
 
-STEERED_COLUMNS = (*LOG_COLUMNS, "external_eV")
-"""Those with an external force: its potential, which is part of the conserved energy only."""
+EXTERNAL = "external_eV"
+"""Column of the potential of an external force, which is part of the conserved energy only."""
+
+MORE_COLUMNS = (EXTERNAL, NOVELTY, FORCE_STD)
+"""Columns that follow in this order, where there is an external force and what guards compute."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +137,20 @@ class Recorder:
         The molecule.
     steering
         An external force; the energies of frames are those without it.
+    signals
+        What the guards compute, for columns of the table.
     """
 
     def __init__(
-        self, files: OutputFiles, system: System, steering: Steering | None = None
+        self,
+        files: OutputFiles,
+        system: System,
+        steering: Steering | None = None,
+        signals: Sequence[Signal] = (),
     ) -> None:
         self._files, self._system, self._steering = files, system, steering
+        self._signals = {signal.column: signal for signal in signals}
+        self._columns = (*LOG_COLUMNS, *([] if steering is None else [EXTERNAL]), *self._signals)
         self._symbols = [chemical_symbols[number] for number in system.atomic_numbers]
         self._cell = 'pbc="F F F"'
         if system.cell is not None:
@@ -149,8 +162,20 @@ class Recorder:
         for path in self._files.growing:
             path.unlink(missing_ok=True)
         self._files.log.parent.mkdir(parents=True, exist_ok=True)
-        columns = LOG_COLUMNS if self._steering is None else STEERED_COLUMNS
-        _append(self._files.log, ",".join(columns) + "\n")
+        _append(self._files.log, ",".join(self._columns) + "\n")
+
+    def go_on(self, sizes: Mapping[str, int]) -> None:
+        """Cut the files to what they were; the table keeps the columns that it began with.
+
+        Raises
+        ------
+        OptionError
+            When one is missing or shorter, so that the run cannot be continued.
+        DataError
+            When the table is none.
+        """
+        self._files.cut(sizes)
+        self._columns = _columns_of(self._files.log)
 
     def record(self, replicas: Replicas) -> None:
         """Append the frames of all replicas that move, and their rows of the table."""
@@ -159,11 +184,13 @@ class Recorder:
         temperatures = system.temperatures(motion.velocities)
         conserved = motion.potential + kinetic - motion.heat
         potential = motion.potential
-        columns = [potential, kinetic, temperatures, conserved]
+        external = np.zeros(len(motion))
         if self._steering is not None:
             external = self._steering.potential(motion.positions)
             potential = potential - external
-            columns = [potential, kinetic, temperatures, conserved, external]
+        columns = [potential, kinetic, temperatures, conserved]
+        more = self._columns[len(LOG_COLUMNS) :]
+        columns += [self._more(name, motion, external) for name in more]
         lines = []
         for row, number in enumerate(replicas.replicas):
             numbers = [float(column[row]) for column in columns]
@@ -172,6 +199,13 @@ class Recorder:
             path, energy = self._files.trajectories[number], float(potential[row])
             self._frame(path, motion, row, replicas, energy)
         _append(self._files.log, "".join(lines))
+
+    def _more(self, name: str, motion: Motion, external: FloatArray) -> FloatArray:
+        """Return a column that not all tables have; NaN where nobody computes it any more."""
+        if name == EXTERNAL:
+            return external
+        signal = self._signals.get(name)
+        return np.full(len(motion), np.nan) if signal is None else signal(motion.positions)
 
     def _frame(
         self, path: Path, motion: Motion, row: int, replicas: Replicas, energy: float
@@ -226,6 +260,11 @@ class Log:
         ``(T,)`` K.
     external
         ``(T,)`` eV, potential of an external force; 0 without one.
+    novelty
+        ``(T,)``, see :meth:`kraft.ForceField.novelty`; NaN where it was not watched.
+    force_std
+        ``(T,)`` eV/Å, largest standard deviation of a force component; NaN where it was not
+        watched.
     """
 
     steps: IntArray
@@ -236,6 +275,8 @@ class Log:
     temperatures: FloatArray
     conserved: FloatArray
     external: FloatArray
+    novelty: FloatArray
+    force_std: FloatArray
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Log:
@@ -246,16 +287,15 @@ class Log:
         DataError
             When it is none.
         """
+        names = _columns_of(Path(path))
         with Path(path).open(encoding="utf-8") as handle:
-            names = tuple(handle.readline().strip().split(","))
-            if names not in (LOG_COLUMNS, STEERED_COLUMNS):
-                raise DataError(f"{path} is no table of a simulation: expected {LOG_COLUMNS}.")
-            rows = [line.split(",") for line in handle if line.endswith("\n")]
+            rows = [line.split(",") for line in handle if line.endswith("\n")][1:]
         try:  # a last line that was not written to its end is left out
             table = np.array(rows, dtype=np.float64).reshape(-1, len(names)).T.copy()
         except ValueError as error:
             raise DataError(f"{path} is damaged: {error}.") from error
-        external = table[7] if names == STEERED_COLUMNS else np.zeros(table.shape[1])
+        more = dict(zip(names[len(LOG_COLUMNS) :], table[len(LOG_COLUMNS) :], strict=True))
+        absent = np.full(table.shape[1], np.nan)
         steps, times, replicas, potential, kinetic, temperatures, conserved = table[:7]
         return cls(
             steps.astype(np.int64),
@@ -265,7 +305,9 @@ class Log:
             kinetic,
             temperatures,
             conserved,
-            external,
+            more.get(EXTERNAL, np.zeros(table.shape[1])),
+            more.get(NOVELTY, absent),
+            more.get(FORCE_STD, absent),
         )
 
     @property
@@ -286,6 +328,16 @@ class Log:
                 centered = self.conserved[rows] - self.conserved[rows][0]
                 slopes.append(np.polyfit(self.times[rows], centered, 1)[0] / n_atoms)
         return float(np.mean(slopes)) if slopes else float("nan")
+
+
+def _columns_of(path: Path) -> tuple[str, ...]:
+    """Return the columns of a table; raise DataError when it is none."""
+    with path.open(encoding="utf-8") as handle:
+        names = tuple(handle.readline().strip().split(","))
+    more = tuple(name for name in MORE_COLUMNS if name in names)
+    if names != (*LOG_COLUMNS, *more):
+        raise DataError(f"{path} is no table of a simulation: expected {LOG_COLUMNS}.")
+    return names
 
 
 def _append(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,7 @@ from kraft.simulation.guards import (
     UncertaintyGuard,
     visited_distances,
 )
+from kraft.simulation.signals import Signal
 
 Action = Literal["stop", "warn", "ignore"]
 
@@ -70,3 +72,8 @@ class Watching:
         if self.max_uncertainty is not None:
             guards.append(UncertaintyGuard(force_field, self.max_uncertainty))
         return guards
+
+
+def signals(guards: Sequence[Guard]) -> list[Signal]:
+    """Return what guards compute of geometries."""
+    return [guard.signal for guard in guards if isinstance(guard, NoveltyGuard | UncertaintyGuard)]

@@ -9,8 +9,9 @@ import pytest
 from molecules import CARBON_DIOXIDE, WATER
 from toy_models import toy_force_field
 
-from kraft.core.errors import GeometryError, OptionError
-from kraft.interfaces.ipi.bead_watch import read_alarms
+from kraft.core.errors import ExtrapolationError, GeometryError, OptionError
+from kraft.data.geometry import pair_distances
+from kraft.interfaces.ipi.bead_watch import read_alarms, typical_geometry
 from kraft.interfaces.ipi.driver import KraftDriver
 
 BOX = 100.0 * np.eye(3)
@@ -133,7 +134,7 @@ def test_a_broken_bond_of_one_bead_stops(water, beads, alarms, tmp_path):
     with pytest.raises(GeometryError, match=r"Bead 0 after 1 steps: Atoms O0-H1 are 0\.40 Å"):
         driver([BOX] * 2, [near, beads[0]])
     assert [alarm.reason for alarm in read_alarms(alarms)] == ["broken bond", "close contact"]
-    without_start = KraftDriver(water, **options)  # the beads that come first tell the bonds
+    without_start = KraftDriver(water, **options)  # the training geometries tell the bonds
     without_start([BOX] * 2, beads[:2])
     with pytest.raises(GeometryError, match="The bond O0-H1"):
         without_start([BOX] * 2, [beads[0], stretched(beads[1], 2.5)])
@@ -144,7 +145,8 @@ def test_extrapolation_may_be_written_down_only_once_for_each_kind(water, beads,
     for _ in range(2):
         driver([BOX] * 2, beads[:2])
     far = stretched(beads[1], 2.5)
-    KraftDriver(water, max_novelty=1e-3, alarms=alarms)([BOX] * 2, beads[:2])  # resumed
+    resumed = KraftDriver(water, max_novelty=1e-3, alarms=alarms, continued="True")
+    resumed([BOX] * 2, beads[:2])
     driver([BOX] * 2, [beads[0], far])
     found = read_alarms(alarms)
     assert [(a.step, a.bead, a.reason) for a in found] == [
@@ -157,6 +159,39 @@ def test_extrapolation_may_be_written_down_only_once_for_each_kind(water, beads,
     ignored = KraftDriver(water, max_novelty=1e-3, alarms=alarms, on_extrapolation="ignore")
     ignored([BOX] * 2, [beads[0], far])
     assert len(ase.io.read(alarms, ":")) == 4
+    another = KraftDriver(water, max_novelty=1e-3, alarms=alarms)  # of another simulation
+    another([BOX] * 2, beads[:2])
+    assert len(ase.io.read(alarms, ":")) == 6
+
+
+def test_bonds_are_those_of_a_typical_training_geometry(water, beads):
+    """Whatever comes first: a simulation may be taken up where another driver has stopped."""
+    told = []
+    driver = KraftDriver(water, on_alarm=told.append, check_order=False)
+    driver(BOX, stretched(beads[0], 2.5))
+    driver(BOX, stretched(beads[0], 0.4))
+    assert [(a.step, a.reason) for a in told] == [(0, "broken bond"), (1, "close contact")]
+    typical = typical_geometry(water)
+    distances = pair_distances(water.parameters.training_positions)
+    away = np.abs(pair_distances(typical[None]) - np.median(distances, axis=0)).max()
+    assert away == np.abs(distances - np.median(distances, axis=0)).max(axis=1).min()
+
+
+def test_an_uncertainty_may_be_an_alarm(ethanol_force_field, ethanol_parts):
+    positions = np.concatenate(
+        [ethanol_parts.train.positions[:2], ethanol_parts.test.positions[:1]]
+    )
+    predicted = ethanol_force_field.predict(positions, uncertainty=True)
+    largest = predicted.forces_std.max(axis=(1, 2))
+    limit = 0.5 * (largest[1] + largest[2])
+    driver = KraftDriver(ethanol_force_field, max_force_std=str(limit), on_extrapolation="stop")
+    energy, _, _, extras = driver([BOX] * 2, list(positions[:2] / ase.units.Bohr))[1]
+    assert energy * ase.units.Hartree == pytest.approx(predicted.energies[1], rel=1e-9)
+    assert list(json.loads(extras)) == ["novelty"]  # the deviations were not asked for
+    with pytest.raises(ExtrapolationError, match="standard deviation of") as caught:
+        driver([BOX] * 2, list(positions[1:] / ase.units.Bohr))
+    assert (caught.value.step, caught.value.bead) == (1, 1)
+    assert caught.value.seen.startswith("A force has")
 
 
 def test_a_start_of_another_molecule(water, beads, tmp_path):
@@ -168,7 +203,15 @@ def test_a_start_of_another_molecule(water, beads, tmp_path):
 
 @pytest.mark.parametrize(
     "options",
-    [{"colour": "red"}, {"interval": "often"}, {"uncertainty": "maybe"}, {"threads": "0"}],
+    [
+        {"colour": "red"},
+        {"interval": "often"},
+        {"uncertainty": "maybe"},
+        {"threads": "0"},
+        {"max_novelty": "-1"},
+        {"max_force_std": "large"},
+        {"continued": "perhaps"},
+    ],
 )
 def test_bad_options(water, options):
     with pytest.raises(OptionError, match="Expected"):

@@ -29,6 +29,9 @@ SETTINGS = {
     "seed": 7,
 }
 
+WARNED = {"max_novelty": 1.11, "on_extrapolation": "warn"}
+"""With it bead 1 has an alarm after 2 steps and bead 3 after 10."""
+
 needs_ipi = pytest.mark.usefixtures("ipi")
 
 
@@ -53,9 +56,12 @@ def finished(ipi, tmp_path_factory, ethanol_force_field, start):
         start,
         folder,
         PathIntegral(**SETTINGS),
+        DriverOptions(**WARNED),
         progress=lambda *a: told.append(a),
     )
-    assert (done.n_steps, done.new_steps, done.alarms) == (12, 12, None)
+    assert (done.n_steps, done.new_steps, done.alarms) == (12, 12, folder / "alarms.xyz")
+    alarms = [(alarm.step, alarm.bead, alarm.reason) for alarm in done.events]
+    assert alarms == [(2, 1, "novelty"), (10, 3, "novelty")]
     return folder
 
 
@@ -109,9 +115,20 @@ def test_killed_and_resumed_is_as_if_nothing_happened(
     newest.write_bytes(newest.read_bytes()[:1000])  # killed while it was written
     with (folder / "simulation.pos_1.xyz").open("a") as handle:
         handle.write("9\n# CELL(abcABC): 300.0")
-    settings = PathIntegral(**SETTINGS)
-    done = run_pimd(ethanol_force_field, start, folder, settings, resume=True)
+    with (folder / "alarms.xyz").open("a") as handle:
+        handle.write('9\nlength_unit=Ang step=12 bead=0 alarm="nov')
+    settings, driver, again = PathIntegral(**SETTINGS), DriverOptions(**WARNED), []
+    done = run_pimd(
+        ethanol_force_field, start, folder, settings, driver, resume=True, on_alarm=again.append
+    )
     assert (done.n_steps, done.new_steps) == (12, 4)
+    assert [(alarm.step, alarm.bead) for alarm in again] == [(10, 3)]
+    alarms = [ase.io.read(path / "alarms.xyz", ":") for path in (finished, folder)]
+    assert len(alarms[0]) == len(alarms[1]) == 4
+    for before, after in zip(*alarms, strict=True):
+        np.testing.assert_allclose(after.positions, before.positions, atol=1e-8)
+        for name in ("step", "bead", "alarm", "sound"):
+            assert after.info[name] == before.info[name]
     tables = [read_table(path / "simulation.out") for path in (finished, folder)]
     for name, column in tables[0].items():
         np.testing.assert_allclose(tables[1][name], column, rtol=1e-8, err_msg=name)

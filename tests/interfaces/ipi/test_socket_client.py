@@ -5,16 +5,20 @@ import os
 import socket
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import ase.io
 import ase.units
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.socketio import SocketIOCalculator
+from ipi_server import IpiServer
 from molecules import WATER
 from toy_models import toy_force_field
 
-from kraft.core.errors import OptionError
+from kraft.core.errors import GeometryError, OptionError
+from kraft.interfaces.ipi.bead_watch import read_alarms
 from kraft.interfaces.ipi.driver import KraftDriver
 from kraft.interfaces.ipi.socket_client import Address, serve
 
@@ -99,3 +103,88 @@ def test_a_batch_in_one_message(water):
 def test_nobody_there(water):
     with pytest.raises(OptionError, match="Nobody listens at /tmp/ipi_kraft-nobody"):
         serve(KraftDriver(water), Address("kraft-nobody", None), patience=0.0)
+
+
+@pytest.fixture
+def asked(water, tmp_path):
+    """Serve the answers at geometries, until one is refused; return them and what serve returns."""
+
+    def call(geometries, **options):
+        server = IpiServer(tmp_path)
+        driver = KraftDriver(water, check_order=False, **options)
+        with ThreadPoolExecutor() as pool:
+            served = pool.submit(serve, driver, Address(server.name, None, server.prefix))
+            server.accept()
+            answers = []
+            for positions in geometries:
+                answers.append(server.ask(positions))
+                if answers[-1] is None:
+                    break
+            else:
+                server.end()
+            return answers, served
+
+    return call
+
+
+def stretched(bond: float) -> np.ndarray:
+    """Water with its first O-H of this length in Å."""
+    positions, vector = WATER.positions.copy(), WATER.positions[1] - WATER.positions[0]
+    positions[1] = positions[0] + vector * (bond / np.linalg.norm(vector))
+    return positions
+
+
+@pytest.mark.parametrize(
+    ("bond", "seen"),
+    [
+        (2.5, r"The bond O0-H1 is 2\.50 Å long"),
+        (0.4, r"Atoms O0-H1 are 0\.40 Å apart"),
+    ],
+)
+def test_what_the_model_does_not_know_ends_the_connection(asked, tmp_path, bond, seen):
+    alarms = tmp_path / "alarms.xyz"
+    geometries = [WATER.positions, stretched(bond), WATER.positions]
+    answers, served = asked(geometries, on_extrapolation="stop", alarms=alarms)
+    assert len(answers) == 2 and answers[0] is not None and answers[1] is None
+    with pytest.raises(GeometryError, match=rf"Evaluation 1, geometry 0: {seen}.*alarms\.xyz"):
+        served.result()
+    sound, bad = ase.io.read(alarms, ":")
+    np.testing.assert_allclose(sound.positions, WATER.positions, rtol=1e-12)
+    np.testing.assert_allclose(bad.positions, stretched(bond), rtol=1e-12)
+
+
+def test_novelty_ends_the_connection_too(asked, water):
+    limit = 0.9 * float(water.novelty(stretched(1.3)))
+    assert float(water.novelty(WATER.positions)) < limit
+    answers, served = asked(
+        [WATER.positions, stretched(1.3)], on_extrapolation="stop", max_novelty=limit
+    )
+    assert answers[0] is not None and answers[1] is None
+    with pytest.raises(GeometryError, match=r"Evaluation 1.*novelty .* beyond .*without forces"):
+        served.result()
+
+
+@pytest.mark.parametrize("action", ["warn", "ignore"])
+def test_warned_or_ignored_it_goes_on(asked, water, tmp_path, action):
+    alarms, told = tmp_path / "alarms.xyz", []
+    geometries = [stretched(2.5), WATER.positions, stretched(2.6), stretched(0.4)]
+    answers, served = asked(
+        geometries, on_extrapolation=action, alarms=alarms, on_alarm=told.append
+    )
+    assert served.result() == 4
+    wanted = water.predict(geometries)
+    for answer, energy, forces in zip(answers, *wanted, strict=True):
+        assert answer[0] == pytest.approx(energy, rel=1e-9)
+        np.testing.assert_allclose(answer[1], forces, rtol=1e-7, atol=1e-9)
+    if action == "ignore":
+        assert not told and not alarms.exists()
+        return
+    assert [(a.step, a.reason) for a in told] == [(0, "broken bond"), (3, "close contact")]
+    assert read_alarms(alarms) == tuple(told)
+
+
+def test_atoms_in_one_place_end_the_connection(asked):
+    answers, served = asked([stretched(0.0)], on_extrapolation="ignore")
+    assert answers == [None]
+    with pytest.raises(GeometryError):
+        served.result()

@@ -33,7 +33,19 @@ def killed(tmp_path):
     (tmp_path / "simulation.pos_0.xyz").write_text("".join(frames))
     extras = [f" #EXTRAS(novelty)# Step:  {step} \n 1.0\n" for step in steps]
     (tmp_path / "simulation.extras").write_text("".join(extras))
+    alarms = [
+        f'1\nlength_unit=Ang step={step} bead=0 alarm="novelty" sound={sound}\nH 0 0 {step}\n'
+        for step in steps
+        for sound in "TF"
+    ]
+    (tmp_path / "alarms.xyz").write_text("".join(alarms))
     return tmp_path
+
+
+def alarm_steps(folder):
+    lines = (folder / "alarms.xyz").read_text().splitlines()
+    assert lines[::3] == ["1"] * (len(lines) // 3)
+    return [int(line.split()[-1]) for line in lines[2::3]]
 
 
 def ends(folder):
@@ -47,6 +59,22 @@ def test_outputs_are_cut_to_the_newest_state(killed):
     assert (killed / "simulation.pos_0.xyz").read_text().endswith("H 0 0 4\n")
     assert (killed / "simulation.out").read_text().count("\n") == 4
     assert (killed / "simulation.extras").read_text().count("#EXTRAS") == 3
+    assert alarm_steps(killed) == [0, 0, 2, 2, 4, 4]
+
+
+def test_alarms_are_cut_to_the_state(killed):
+    path = killed / "alarms.xyz"
+    whole = path.read_text()
+    path.write_text(whole[: whole.index("H 0 0 4") + 4])  # torn by a kill
+    assert rewind(killed, 2).step == 4
+    assert alarm_steps(killed) == [0, 0, 2, 2]
+    for number in (0, 1):
+        (killed / f"simulation.checkpoint_{number}").unlink()
+    assert rewind(killed, 2) is None  # from the beginning, which the first alarms are of
+    assert alarm_steps(killed) == [0, 0]
+    path.write_text(whole[whole.index("1\nlength_unit=Ang step=2") :])
+    assert rewind(killed, 2) is None
+    assert not path.exists()
 
 
 def test_an_unfinished_checkpoint_does_not_count(killed):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from kernel_cases import random_mixing
 from molecules import WATER, random_rotation
 from toy_models import toy_atomized_parameters, toy_dataset
 
@@ -142,11 +145,16 @@ def test_landmarks_bound_what_is_known(
     assert "420 of them" in selected.notices[0]
 
 
+@pytest.mark.parametrize("mixes", [False, True])
 def test_directions_turn_with_the_molecule_and_are_orthonormal(
-    ethanol: kraft.Dataset, ethanol_force_field: kraft.ForceField
+    ethanol: kraft.Dataset, ethanol_force_field: kraft.ForceField, mixes: bool
 ) -> None:
-    system = TrainedSystem.from_parameters(ethanol_force_field.parameters, "cpu")
-    permutations = ethanol_force_field.parameters.feature_permutations
+    parameters = ethanol_force_field.parameters
+    permutations = parameters.feature_permutations
+    if mixes:
+        mixing = random_mixing(permutations, strength=0.05).numpy()
+        parameters = replace(parameters, feature_mixing=mixing)
+    system = TrainedSystem.from_parameters(parameters, "cpu")
     frames, rotation = ethanol.positions[:6], random_rotation(2)
     order = ethanol_force_field.permutations[-1]
 

@@ -31,7 +31,7 @@ def test_takes_learned_weights_that_are_better():
     assert decision.used and not decision.notices
     assert decision.learned.force_mae < 0.98 * decision.equal.force_mae
     np.testing.assert_array_equal(decision.arrays.feature_weights, decision.metric.feature_weights)
-    assert "3 weights of features learned by likelihood on 12 geometries" in decision.choice.reason
+    assert "3 weights of features and their mixing learned by likelihood on 12 geom" in decision.choice.reason
 
 
 def test_keeps_equal_weights_where_learning_gains_nothing():
@@ -39,14 +39,14 @@ def test_keeps_equal_weights_where_learning_gains_nothing():
     assert not decision.used
     assert (decision.arrays.feature_weights == 1.0).all()
     assert "learned" not in decision.choice.reason
-    assert "were dropped" in decision.notices[0]
+    assert "was dropped" in decision.notices[0]
 
 
 def test_weights_that_spoil_the_energies_are_not_taken():
     equal = Trial("gaussian", 1.0, 1e-6, 20, 0.10, 0.010)
     for force_mae, energy_mae, better in (
         (0.05, 0.010, True),
-        (0.05, 0.011, False),
+        (0.05, 0.012, False),
         (0.099, 0.001, False),
         (0.05, None, True),
     ):
@@ -141,6 +141,9 @@ class TestTraining:
         whole, result = kraft.train(training, **options)
         weights = read_state(state).feature_weights
         np.testing.assert_array_equal(weights, whole.parameters.feature_weights)
+        mixing = read_state(state).feature_mixing
+        assert np.abs(mixing - np.eye(3)).max() > 1e-3
+        np.testing.assert_array_equal(mixing, whole.parameters.feature_mixing)
 
         def forbidden(stage, done, total):
             assert "choosing" not in stage and "learning" not in stage
@@ -154,14 +157,41 @@ class TestTraining:
         with pytest.raises(OptionError, match="learning of the metric differs"):
             kraft.train(training, resume=True, **{**options, "metric_options": MetricOptions()})
 
+    def test_a_training_interrupted_in_the_solver_resumes_with_the_learned_metric(self, tmp_path):
+        training, state = bond_frames(12), tmp_path / "m.state.safetensors"
+        options = {
+            "feature_weights": "learned",
+            "kernel": "matern52",
+            "permutations": None,
+            "metric_options": FREE,
+            "solver": "iterative",
+        }
+        whole, _ = kraft.train(training, **options)
+
+        def interrupted(stage, done, total):
+            if stage == "building the preconditioner":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            kraft.train(training, progress=interrupted, checkpoint=state, **options)
+        assert read_state(state).solver is None
+        mixing = read_state(state).feature_mixing
+        np.testing.assert_array_equal(mixing, whole.parameters.feature_mixing)
+        resumed, _ = kraft.train(training, resume=True, checkpoint=state, **options)
+        positions = bond_frames(3, seed=3).positions
+        np.testing.assert_array_equal(
+            resumed.predict(positions).forces, whole.predict(positions).forces
+        )
+
     def test_is_what_a_training_does_by_itself(self):
         training = bond_frames(16)
         options = {"kernel": "matern52", "permutations": None, "metric_options": FREE}
         model, result = kraft.train(training, **options)
         asked, _ = kraft.train(training, feature_weights="learned", **options)
         assert result.metric.used and result.metric.choice == result.choice
-        learned = asked.parameters.feature_weights
-        np.testing.assert_array_equal(model.parameters.feature_weights, learned)
+        for name in ("feature_weights", "feature_mixing"):
+            learned = getattr(asked.parameters, name)
+            np.testing.assert_array_equal(getattr(model.parameters, name), learned)
 
     @pytest.mark.parametrize(
         ("n_train", "options"),
@@ -178,6 +208,7 @@ class TestTraining:
         model, result = kraft.train(training, kernel="matern52", permutations=None, **options)
         assert result.metric is None
         assert (model.parameters.feature_weights == 1.0).all()
+        assert model.parameters.feature_mixing is None
 
     def test_dropping_weights_nobody_asked_for_is_no_news(self):
         options = {"permutations": None, "kernel": "matern52"}

@@ -18,8 +18,8 @@ from kraft.models.uncertainty.exact import ExactUncertainty
 from kraft.models.uncertainty.system import TrainedSystem
 
 
-def learned(molecule, *, n_train=8, energies=False):
-    parameters = toy_parameters(molecule, n_train=n_train, energies=energies)
+def learned(molecule, *, n_train=8, energies=False, mixes=False):
+    parameters = toy_parameters(molecule, n_train=n_train, energies=energies, mixes=mixes)
     return replace(parameters, regularization=1e-3, energy_weight=0.5 if energies else None)
 
 
@@ -36,10 +36,14 @@ def dense_mean(system, queries):
     return queries.expand(mean[:, :-1]), mean[:, -1]
 
 
-@pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
+@pytest.mark.parametrize(
+    "energies, mixes",
+    [(False, False), (True, False), (True, True)],
+    ids=["forces", "energies", "mixed"],
+)
 @pytest.mark.parametrize("molecule", [WATER, CHIRAL], ids=str)
-def test_deviations_from_dense_solutions_of_the_parts(molecule, energies):
-    parameters = learned(molecule, energies=energies)
+def test_deviations_from_dense_solutions_of_the_parts(molecule, energies, mixes):
+    parameters = learned(molecule, energies=energies, mixes=mixes)
     system = TrainedSystem.from_parameters(parameters, "cpu")
     positions = tensor(molecule.frames(3, seed=9))
     queries, train = system.queries(positions), system.operator.geometries

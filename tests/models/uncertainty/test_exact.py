@@ -43,8 +43,14 @@ def test_deviations_against_the_joint_gaussian(molecule, kernel, energies):
     check(JointGaussian(molecule, kernel, energies=energies))
 
 
-def test_deviations_in_a_periodic_cell():
-    check(JointGaussian(WATER, "matern52", energies=True, cell=CELL))
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
+def test_deviations_in_a_periodic_cell(mixes):
+    check(JointGaussian(WATER, "matern52", energies=True, cell=CELL, mixes=mixes))
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_deviations_where_features_mix(kernel):
+    check(JointGaussian(CHIRAL, kernel, energies=True, mixes=True))
 
 
 @pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
@@ -56,9 +62,10 @@ def test_deviations_of_reduced_models(molecule, features, energies):
     check(JointGaussian(molecule, "matern52", energies=energies, **chosen))
 
 
+@pytest.mark.parametrize("mixes", [False, True], ids=["plain", "mixed"])
 @pytest.mark.parametrize("energies", [False, True], ids=["forces", "energies"])
-def test_joint_covariance_of_directions(energies):
-    joint = JointGaussian(WATER, "matern52", energies=energies)
+def test_joint_covariance_of_directions(energies, mixes):
+    joint = JointGaussian(WATER, "matern52", energies=energies, mixes=mixes)
     directions = torch.tensor(np.random.default_rng(1).normal(size=(2, 2, 3, 3)))
     functionals = torch.stack(
         [joint.functional(query, directions[query, k]) for query in range(2) for k in range(2)]

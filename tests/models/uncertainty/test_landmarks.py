@@ -13,9 +13,10 @@ from kraft.models.uncertainty.system import TrainedSystem
 POSITIONS = tensor(WATER.frames(6, seed=4))
 
 
-@pytest.fixture(scope="module")
-def system():
-    return TrainedSystem.from_parameters(toy_parameters(WATER, n_train=12), "cpu")
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "mixed"])
+def system(request):
+    parameters = toy_parameters(WATER, n_train=12, mixes=request.param)
+    return TrainedSystem.from_parameters(parameters, "cpu")
 
 
 def test_bound_falls_to_the_exact_deviations(system):

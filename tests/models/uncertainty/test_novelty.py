@@ -34,16 +34,23 @@ def nearest(parameters, positions):
     for row in parameters.feature_permutations:
         for j, other in enumerate(parameters.training_descriptors):
             difference = parameters.feature_scale * (features[:, row] - other)
+            if parameters.feature_mixing is not None:
+                difference = difference @ parameters.feature_mixing
             out[:, j] = np.minimum(out[:, j], np.linalg.norm(difference, axis=1))
     return out
 
 
-@pytest.mark.parametrize("reduced", [False, True], ids=["all", "reduced"])
+@pytest.mark.parametrize(
+    "reduced, mixes",
+    [(False, False), (True, False), (False, True), (True, True)],
+    ids=["all", "reduced", "mixed", "reduced and mixed"],
+)
 @pytest.mark.parametrize("cell", [None, CELL], ids=["free", "periodic"])
 @pytest.mark.parametrize("molecule", [WATER, CHIRAL, CARBON_DIOXIDE, TWO_ROTORS], ids=str)
-def test_against_distances_one_by_one(molecule, cell, reduced, monkeypatch):
+def test_against_distances_one_by_one(molecule, cell, reduced, mixes, monkeypatch):
     options = {"features": every_other_orbit(molecule), "feature_function": "inverse-sqrt"}
-    parameters = toy_parameters(molecule, n_train=5, cell=cell, **(options if reduced else {}))
+    options = options if reduced else {}
+    parameters = toy_parameters(molecule, n_train=5, cell=cell, mixes=mixes, **options)
     positions = molecule.frames(4, seed=7)
     novelty = Novelty(parameters, "cpu")
     among = nearest(parameters, parameters.training_positions)

@@ -25,6 +25,8 @@ TILE_ELEMENTS = 32_768
 class MaskedForces:
     """A force field whose masked forces can be had for all orbits of features at once.
 
+    Where the metric mixes features, those of the kernel are masked, ``z_d`` after mixing.
+
     Parameters
     ----------
     evaluator
@@ -83,7 +85,7 @@ class MaskedForces:
         yield from map_in_threads(change, positions, threaded=self._device.type == "cpu")
 
     def _change(self, query: Tensor, jacobian: Tensor) -> Tensor:
-        """Return the changes ``(O, 3N)`` at scaled features ``(D,)`` with Jacobian ``(D, 3N)``."""
+        """Return the changes ``(O, 3N)`` at kernel features ``(D,)`` with Jacobian ``(D, 3N)``."""
         change = jacobian.new_zeros(self.n_masks, jacobian.shape[1])
         expansion, buffers = self._expansion, self._buffers()
         n_train = expansion.features.shape[1]

@@ -79,7 +79,7 @@ class Tile:
     Attributes
     ----------
     expansion, jacobian
-        Of the model; ``(D, 3N)`` of the scaled features of the query.
+        Of the model; ``(D, 3N)`` of the kernel features of the query.
     buffers
         Memory to work in.
     parts
@@ -162,7 +162,7 @@ def make_tile(
 ) -> Tile:
     """Return the tile of the training geometries ``columns``.
 
-    ``query`` is ``(D,)``, the scaled and centered features; ``jacobian`` ``(D, 3N)``, their own.
+    ``query`` is ``(D,)``, the kernel features; ``jacobian`` ``(D, 3N)``, their own.
     The buffers are those of one tile at a time.
     """
     parts: list[ClassPart] = []

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,10 +27,11 @@ import torch
 
 from kraft.core.errors import GeometryError, OptionError
 from kraft.core.typing import FloatArray
-from kraft.interfaces.ipi.bead_watch import BeadWatch, Extrapolation
+from kraft.interfaces.ipi.bead_watch import BeadAlarm, BeadWatch, Extrapolation
 from kraft.models import ForceField
 from kraft.models.force_field import Precision
 from kraft.models.molecule_match import check_order as require_order
+from kraft.models.prediction import Prediction, UncertainPrediction
 
 __DRIVER_NAME__ = "kraft"
 __DRIVER_CLASS__ = "KraftDriver"
@@ -74,15 +75,22 @@ class KraftDriver:
     max_novelty
         Novelty that counts as extrapolation, as broken bonds and close contacts do; no limit by
         default.
+    max_force_std
+        Largest standard deviation of a force component in eV/Å, likewise; costs more than the
+        forces.
     on_extrapolation
-        What follows: ``"stop"`` raises GeometryError, ``"warn"`` writes to ``alarms`` only, once
-        for each kind of alarm and bead, ``"ignore"`` does nothing.
+        What follows: ``"stop"`` raises ExtrapolationError, ``"warn"`` tells and writes to
+        ``alarms`` only, once for each kind of alarm and bead, ``"ignore"`` does nothing.
     alarms
         Extended XYZ to append geometries to that count as extrapolation, and the last sound ones
         of their beads before.
     start
-        File with a geometry (Å) that tells which atoms are bonded; by default those that come
-        first do.
+        File with a geometry (Å) that tells which atoms are bonded; by default a typical training
+        geometry does, or those that come first where the model has none.
+    continued
+        Whether alarms that the file has already are of this simulation, and known.
+    on_alarm
+        Told about alarms when they occur; not from i-PI's input.
     check_order
         Whether the first geometry is compared with the training geometries, to find atoms that
         stand in another order: i-PI does not tell elements.
@@ -99,6 +107,13 @@ class KraftDriver:
         When an option is unknown or out of its range.
     ModelFileError
         When the file is no model.
+
+    Attributes
+    ----------
+    force_field
+        The model.
+    alarms
+        File of geometries with alarms, or None.
     """
 
     def __init__(
@@ -108,9 +123,12 @@ class KraftDriver:
         first: int | str = 0,
         uncertainty: bool | str = False,
         max_novelty: float | str | None = None,
+        max_force_std: float | str | None = None,
         on_extrapolation: str = "warn",
         alarms: str | os.PathLike[str] | None = None,
         start: str | os.PathLike[str] | None = None,
+        continued: bool | str = False,
+        on_alarm: Callable[[BeadAlarm], None] | None = None,
         check_order: bool | str = True,
         device: str = "cpu",
         dtype: str = "float64",
@@ -121,8 +139,8 @@ class KraftDriver:
         if unknown:
             raise OptionError(
                 f"Unknown parameters of the driver: {', '.join(sorted(unknown))}. Expected model, "
-                "interval, first, uncertainty, max_novelty, on_extrapolation, alarms, start, "
-                "check_order, device, dtype or threads."
+                "interval, first, uncertainty, max_novelty, max_force_std, on_extrapolation, "
+                "alarms, start, continued, check_order, device, dtype or threads."
             )
         if on_extrapolation not in ("stop", "warn", "ignore"):
             raise OptionError(
@@ -139,11 +157,16 @@ class KraftDriver:
         self._watch = BeadWatch(
             self.force_field,
             action=cast(Extrapolation, on_extrapolation),
-            max_novelty=None if max_novelty is None else float(max_novelty),
+            max_novelty=_limit("max_novelty", max_novelty),
+            max_force_std=_limit("max_force_std", max_force_std),
             alarms=None if alarms is None else Path(alarms),
             start=None if start is None else Path(start),
+            continued=_switch("continued", continued),
+            on_alarm=on_alarm,
         )
-        if self._uncertainty:
+        self.alarms = None if alarms is None else Path(alarms)
+        self._deviates = self._uncertainty or self._watch.wants_force_std
+        if self._deviates and self._interval > 0:
             self.force_field.prepare_uncertainty()
 
     def __call__(self, cell: Any, pos: Any) -> Any:
@@ -177,8 +200,8 @@ class KraftDriver:
         if self._call == 0 or self._to_check:
             self._check(cells, geometries)
         looks = self._interval > 0 and self._call % self._interval == 0
-        predicted = self.force_field.predict(geometries, uncertainty=looks and self._uncertainty)
-        extras = self._extras(geometries, predicted[2:], looks)
+        predicted = self.force_field.predict(geometries, uncertainty=looks and self._deviates)
+        extras = self._extras(geometries, predicted, looks)
         self._call += 1
         energies = predicted.energies / HARTREE
         forces = predicted.forces * (BOHR / HARTREE)
@@ -188,7 +211,7 @@ class KraftDriver:
         return list(zip(energies.tolist(), forces, virials, extras, strict=True))
 
     def _extras(
-        self, geometries: FloatArray, deviations: Sequence[FloatArray], looks: bool
+        self, geometries: FloatArray, predicted: Prediction | UncertainPrediction, looks: bool
     ) -> list[str]:
         """Return the extras of each geometry ``(B, N, 3)`` in Å, and judge them."""
         if self._interval == 0:
@@ -197,10 +220,12 @@ class KraftDriver:
             names = ("novelty", "energy_std", "forces_std") if self._uncertainty else ("novelty",)
             return [json.dumps(dict.fromkeys(names, np.nan))] * len(geometries)
         columns = {"novelty": self.force_field.novelty(geometries)}
-        if self._uncertainty:
-            columns["energy_std"] = deviations[0]
-            columns["forces_std"] = deviations[1].max(axis=(1, 2))
-        self._watch.look(geometries, columns["novelty"], self._call)
+        force_std = None
+        if isinstance(predicted, UncertainPrediction):
+            force_std = predicted.forces_std.max(axis=(1, 2))
+            if self._uncertainty:
+                columns |= {"energy_std": predicted.energies_std, "forces_std": force_std}
+        self._watch.look(geometries, columns["novelty"], self._call, force_std)
         rows = np.array(list(columns.values())).T.tolist()
         return [json.dumps(dict(zip(columns, row, strict=True))) for row in rows]
 
@@ -238,4 +263,16 @@ def _count(name: str, value: int | str, least: int) -> int:
         number = least - 1
     if number < least:
         raise OptionError(f"Expected {name} to be a number of at least {least}, got {value!r}.")
+    return number
+
+
+def _limit(name: str, value: float | str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not number > 0.0:
+        raise OptionError(f"Expected {name} to be a positive number, got {value!r}.")
     return number

@@ -47,12 +47,13 @@ class DriverOptions:
     ----------
     uncertainty
         Whether the extras have standard deviations.
-    max_novelty, on_extrapolation, threads
+    max_novelty, max_force_std, on_extrapolation, threads
         See :class:`kraft.interfaces.ipi.KraftDriver`.
     """
 
     uncertainty: bool = False
     max_novelty: float | None = None
+    max_force_std: float | None = None
     on_extrapolation: Extrapolation = "warn"
     threads: int | None = None
 
@@ -71,10 +72,11 @@ class DriverOptions:
             "on_extrapolation": self.on_extrapolation,
             "alarms": ALARMS,
             "start": START,
+            "continued": True,
             "device": force_field.device,
             "dtype": force_field.dtype,
         }
-        for name in ("max_novelty", "threads"):
+        for name in ("max_novelty", "max_force_std", "threads"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         return parameters_text(given)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kraft.core.errors import GeometryError, OptionError
+from kraft.core.errors import ExtrapolationError, GeometryError, OptionError
 from kraft.core.typing import FloatArray
 from kraft.interfaces.ipi.driver import KraftDriver, Result
 
@@ -22,6 +22,9 @@ UNIX_PREFIX = "/tmp/ipi_"
 """What i-PI puts before the names of its UNIX sockets."""
 
 PORT = 31415
+
+_FAREWELL = 2.0
+"""Seconds to wait for i-PI to notice that the connection ends."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,42 @@ def serve(driver: KraftDriver, address: Address, *, patience: float = 60.0) -> i
     OptionError
         When nobody listens there.
     GeometryError
-        When geometries do not fit the model; i-PI then sees the connection closed.
+        When geometries do not fit the model, or are unlike what it knows and that is to stop;
+        i-PI then sees the connection closed.
     """
     with address.connect(patience) as connection:
-        return _Conversation(driver, connection).go()
+        try:
+            return _Conversation(driver, connection).go()
+        except ExtrapolationError as error:
+            _part(connection)
+            raise GeometryError(_farewell(error, driver)) from error
+        except Exception:
+            _part(connection)
+            raise
+
+
+def _farewell(error: ExtrapolationError, driver: KraftDriver) -> str:
+    """Return what was seen, and how to go on."""
+    kept = driver.alarms is not None and driver.alarms.exists()
+    where = f" The geometries are in {driver.alarms}." if kept else ""
+    return (
+        f"Evaluation {error.step}, geometry {error.bead}: {error.seen}{where} The connection was "
+        "closed without forces. An i-PI whose <ffsocket> has no <exit_on_disconnect> waits for "
+        "another driver: one that allows more (on_extrapolation, max_novelty, max_force_std) goes "
+        "on from this geometry; else end i-PI by a file EXIT in its folder."
+    )
+
+
+def _part(connection: socket.socket) -> None:
+    """Say no more, and hear the other side out, so that it sees an end and no broken connection."""
+    end = time.monotonic() + _FAREWELL
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(_FAREWELL)
+        while time.monotonic() < end and connection.recv(65536):
+            pass
+    except OSError:
+        pass  # it has gone, or has not noticed in time
 
 
 class _ClosedError(Exception):

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from kraft.core.errors import OptionError
 from kraft.core.files import atomic_path
-from kraft.interfaces.ipi.input_file import PREFIX
+from kraft.interfaces.ipi.input_file import ALARMS, PREFIX
 
 RESUME = "resume.xml"
 """Input of a resumed run: a saved state with the new number of steps."""
@@ -27,7 +27,7 @@ RESTART = "RESTART"
 KEPT = 3
 """Numbered checkpoints that are kept."""
 
-_STEP = re.compile(rb"Step:\s+(\d+)")
+_STEP = re.compile(rb"(?:Step:\s+|\bstep=)(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +109,8 @@ def rewind(folder: Path, frame_interval: int) -> SavedState | None:
 
     A state without any step is none: the input does the same, and outputs may not have it yet.
 
-    Outputs, which have a frame every ``frame_interval`` steps, are cut to the state; newer states
-    are removed.
+    Outputs, which have a frame every ``frame_interval`` steps, and alarms are cut to the state;
+    newer states are removed.
 
     Raises
     ------
@@ -119,6 +119,7 @@ def rewind(folder: Path, frame_interval: int) -> SavedState | None:
     """
     states, files = saved_states(folder), outputs(folder)
     if not any(state.step for state in states):
+        cut_alarms(folder, 0)
         return None
     short = ""
     for state in states:
@@ -128,6 +129,7 @@ def rewind(folder: Path, frame_interval: int) -> SavedState | None:
         if not behind and files:
             for path, end in ends.items():
                 os.truncate(path, end or 0)
+            cut_alarms(folder, state.step)
             for newer in states:
                 if newer.path != state.path and newer.step >= state.step:
                     newer.path.unlink(missing_ok=True)
@@ -137,6 +139,17 @@ def rewind(folder: Path, frame_interval: int) -> SavedState | None:
         f"The outputs in {folder} end before every saved state ({short or 'there are none'}): they "
         "were changed or removed. Start anew without --resume (and with --overwrite)."
     )
+
+
+def cut_alarms(folder: Path, step: int) -> None:
+    """Cut off the alarms after a step, and one that was not written to its end."""
+    path = folder / ALARMS
+    if not path.exists():
+        return
+    if end := _end(path, step, -1):
+        os.truncate(path, end)
+    else:
+        path.unlink()
 
 
 def _end(path: Path, step: int, wanted: int) -> int | None:

@@ -1,4 +1,4 @@
-"""A learned metric: one weight for each orbit of features (`docs/metric.md`)."""
+"""A learned metric: weights of features, and how they mix (`docs/metric.md`)."""
 
 from kraft.models.metric.decision import (
     AUTO,

@@ -17,11 +17,14 @@ LEARNED: Final = "learned"
 AUTO: Final = "auto"
 """What to give for weights that are learned where that can help."""
 
+METRIC_KERNEL: Final = "matern72"
+"""The kernel to learn a metric with: the one that gains most (`docs/metric.md`)."""
+
 LEAST_IMPROVEMENT = 0.98
 """Learned weights must lower the error of forces below this factor of that of equal ones."""
 
-WORST_ENERGIES = 1.02
-"""They may not raise that of energies above this factor."""
+WORST_ENERGIES = 1.1
+"""They may not raise that of energies above this factor; few frames tell no less."""
 
 LEAST_GEOMETRIES = 15
 """Geometries in the subset that weights are learned from, unless they were asked for."""
@@ -58,8 +61,8 @@ class MetricDecision:
         """What a person should know when weights that were asked for are not used or compared."""
         if self.equal is None or self.learned is None:
             return (
-                "The learned weights were not compared with equal ones, since kernel, length scale "
-                "and regularization were given. Leave one of these open to have them compared.",
+                "The learned metric was not compared with equal weights, since kernel, length "
+                "scale and regularization were given. Leave one of these open to have it compared.",
             )
         if self.used:
             return ()
@@ -68,7 +71,7 @@ class MetricDecision:
             factor = self.learned.energy_mae / self.equal.energy_mae
             ratios += f", that of energies {factor:.2f} times"
         return (
-            "The learned weights were dropped: in the choice of hyper-parameters their force error "
+            "The learned metric was dropped: in the choice of hyper-parameters its force error "
             f"was {ratios}. The model has equal weights.",
         )
 
@@ -97,8 +100,9 @@ def choose_with_metric(
 ) -> MetricDecision:
     """Choose hyper-parameters with equal and with learned weights, and return the better.
 
-    The weights are learned with the kernel, and from the length scale and regularization, that suit
-    equal ones, on the geometries of the search's own subsets: those that it holds out stay unseen.
+    The metric is learned with the kernel that was asked for or :data:`METRIC_KERNEL`, and from the
+    length scale and regularization that suit this kernel with equal weights, on the geometries of
+    the search's own subsets: those that it holds out stay unseen.
 
     Raises
     ------
@@ -110,9 +114,7 @@ def choose_with_metric(
     metric = learn_metric(
         arrays,
         search_order(arrays.n_train, seed)[:subset],
-        equal.kernel,
-        equal.length_scale,
-        equal.regularization,
+        *_start(equal, request),
         options,
         progress,
     )
@@ -128,10 +130,22 @@ def choose_with_metric(
     return MetricDecision(arrays, equal, metric, False, *compared)
 
 
+def _start(equal: Choice, request: Request) -> tuple[str, float, float]:
+    """Return the kernel to learn a metric with, and its length scale and regularization."""
+    kernel = METRIC_KERNEL if request.kernel == "auto" else request.kernel
+    known = [trial for trial in equal.trials if trial.kernel == kernel]
+    if not known:
+        return kernel, equal.length_scale, equal.regularization
+    largest = max(trial.n_train for trial in known)
+    best = min((t for t in known if t.n_train == largest), key=lambda trial: trial.score)
+    return kernel, best.length_scale, best.regularization
+
+
 def describe(metric: LearnedMetric) -> str:
     """Return in words how the weights were learned."""
+    mixing = "" if metric.feature_mixing is None else " and their mixing"
     return (
-        f"{metric.orbits.max() + 1} weights of features learned by {metric.criterion} on "
+        f"{metric.orbits.max() + 1} weights of features{mixing} learned by {metric.criterion} on "
         f"{metric.n_train} geometries"
     )
 

@@ -29,6 +29,9 @@ RAISED, TIMES_RAISED = 10.0, 4
 PATIENCE = 5
 """The gain is looked at over so many steps."""
 
+MEMORY = 20
+"""Steps that the optimizer remembers."""
+
 UNSOLVABLE = 100.0
 """What a singular system adds to the best objective so far, so that line searches turn back."""
 
@@ -119,7 +122,7 @@ class Descent:
             method="L-BFGS-B",
             bounds=bounds,
             callback=after_step,
-            options={"maxiter": self._max_steps, "maxls": 10},
+            options={"maxiter": self._max_steps, "maxls": 10, "maxcor": MEMORY},
         )
         return result.x, self._reason(result)
 

@@ -60,8 +60,8 @@ class MetricOptions:
     criterion: Criterion = "likelihood"
     prior_deviation: float = 0.5
     mixing_deviation: float = 0.2
-    max_labels: int = 2400
-    max_steps: int = 25
+    max_labels: int = 4000
+    max_steps: int = 20
     least_gain: float = 3e-3
 
     def __post_init__(self) -> None:

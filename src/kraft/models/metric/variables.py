@@ -65,7 +65,7 @@ class MetricVariables:
     def derivatives(self, point: FloatArray, by_mixing: FloatArray) -> FloatArray:
         """Return the derivatives by ``(θ, b)`` from those by ``C`` as a general matrix ``(D, D)``.
 
-        The matrix acts on both geometries of a covariance.
+        The matrix acts on both geometries of a covariance (`docs/theory.md`, eq. 22).
         """
         mixing = self.mixing(point)
         own = by_mixing.diagonal() if mixing is None else (mixing * by_mixing).sum(axis=0)
@@ -79,7 +79,8 @@ class MetricVariables:
     def prior(self, point: FloatArray, deviation: float) -> tuple[float, FloatArray]:
         """Return minus the log density of the prior, up to a constant, and its derivatives.
 
-        The ``θ`` are normal about their mean with this deviation, the ``b`` about zero with one.
+        The ``θ`` are normal about their mean with this deviation, the ``b`` about zero with one
+        (`docs/theory.md`, eq. 24).
         """
         weights, mixed = point[: self.n_orbits], self._mixed(point)
         deviations = (weights - weights.mean()) / deviation
