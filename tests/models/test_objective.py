@@ -107,8 +107,8 @@ def test_leave_one_out_energies_are_those_of_models_without_the_geometry():
             permutations=WATER.permutations,
         )[0]
         energy = model.predict(training.positions[left_out]).energies
-        errors.append(energy - model.parameters.energy_offset - training.energies[left_out])
-    expected = np.abs(errors - np.mean(errors)).mean()
+        errors.append(energy - training.energies[left_out])
+    expected = np.abs(errors).mean()
     fit = Objective(arrays, np.arange(n), "matern52").fit(LENGTH_SCALE, REGULARIZATION)
     assert fit.energy_mae == pytest.approx(expected, rel=1e-4)
     few = Objective(arrays, np.arange(9), "matern52").fit(LENGTH_SCALE, REGULARIZATION)

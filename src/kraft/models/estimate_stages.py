@@ -30,7 +30,7 @@ SMALL_FACTORIZATION_SPEED = 0.5
 LAST_FACTORIZATION_SPEED = 0.75
 """The same for the matrices of the last round, by all threads."""
 
-TYPICAL_EVALUATIONS, TYPICAL_LATE_EVALUATIONS = 50, 25
+TYPICAL_EVALUATIONS, TYPICAL_LATE_EVALUATIONS = 25, 30
 """Of the objective of a metric, on the first geometries and then on all."""
 
 GRADIENT_ASSEMBLIES = 5.0

@@ -21,7 +21,7 @@ from kraft.linalg import LowerPanels, NotPositiveDefiniteError, PanelCholesky
 from kraft.linalg.operators import assembled_panels
 from kraft.models.labels import Labels
 from kraft.models.parameters import symmetric_mean
-from kraft.models.validation_error import ValidationError, energy_mae
+from kraft.models.validation_error import LEAST_ENERGIES, ValidationError
 from kraft.solvers.rounding import norm_bound, shortfall
 
 SPREAD_GEOMETRIES = 60
@@ -216,8 +216,9 @@ class Objective:
     ) -> tuple[float, float | None]:
         """Return the mean of ``|([A⁻¹]_ii)⁻¹ (A⁻¹ y)_i|`` (`docs/theory.md`, eq. 12).
 
-        The coefficients without geometry ``i`` are ``β - A⁻¹_{:i} e_i``; the energy that they give
-        it follows from its covariances with the labels.
+        The coefficients without geometry ``i`` are ``β - A⁻¹_{:i} e_i``; the energies that they
+        give all geometries follow from their covariances with the labels. Each of these models has
+        a constant of its own, the one that suits the energies of the other geometries.
         """
         operator = system.operator
         block = operator.block_size
@@ -226,13 +227,18 @@ class Objective:
         residuals = torch.linalg.solve(own, solution.view(self.n_train, block, 1))[:, :, 0]
         forces, _ = operator.split(residuals.reshape(-1))
         force_mae = float(self._labels.scale * forces.abs().mean())
-        if self._arrays.energies is None:
+        if self._arrays.energies is None or self.n_train < LEAST_ENERGIES:
             return force_mae, None
         removed = torch.einsum("ajbk,bk->baj", inverse, residuals).flatten(1)  # (M, n)
-        predicted = system.energy_covariances @ solution
-        predicted -= (system.energy_covariances * removed).sum(dim=1)
+        predicted = solution - removed
+        energies = self._labels.scale * (
+            system.energy_covariances @ predicted.T
+        )  # (of j, without i)
         reference = self._arrays.energies[torch.as_tensor(self._indices, device=removed.device)]
-        return force_mae, energy_mae(self._labels.scale * predicted, reference)
+        differences = energies - reference[:, None]
+        own = differences.diagonal()
+        constants = (differences.sum(dim=0) - own) / (self.n_train - 1)
+        return force_mae, float((own - constants).abs().mean())
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,10 @@ def test_takes_learned_weights_that_are_better():
     assert decision.used and not decision.notices
     assert decision.learned.force_mae < 0.98 * decision.equal.force_mae
     np.testing.assert_array_equal(decision.arrays.feature_weights, decision.metric.feature_weights)
-    assert "3 weights of features and their mixing learned by likelihood on 12 geom" in decision.choice.reason
+    assert (
+        "3 weights of features and their mixing learned by likelihood on 12 geom"
+        in decision.choice.reason
+    )
 
 
 def test_keeps_equal_weights_where_learning_gains_nothing():

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
+import torch
+
 from kraft.core.progress import Progress
+from kraft.core.typing import IntArray
 from kraft.models.choice import Choice, Request, Trial
 from kraft.models.metric.learning import LearnedMetric, MetricOptions, learn_metric
 from kraft.models.objective import TrainingArrays
-from kraft.models.selection import choose, search_order, subset_size
+from kraft.models.selection import TYPICAL_LENGTH_SCALE, choose, search_order, subset_size
 
 LEARNED: Final = "learned"
 """What to give for weights that are to be learned."""
@@ -19,6 +23,15 @@ AUTO: Final = "auto"
 
 METRIC_KERNEL: Final = "matern72"
 """The kernel to learn a metric with: the one that gains most (`docs/metric.md`)."""
+
+START_SHARE = 0.32
+"""Learning starts at this share of the typical length scale of a kernel."""
+
+START_REGULARIZATION = 1e-7
+"""Relative to the mean diagonal, where learning starts."""
+
+START_GEOMETRIES = 20
+"""Geometries that this mean is taken over."""
 
 LEAST_IMPROVEMENT = 0.98
 """Learned weights must lower the error of forces below this factor of that of equal ones."""
@@ -100,9 +113,8 @@ def choose_with_metric(
 ) -> MetricDecision:
     """Choose hyper-parameters with equal and with learned weights, and return the better.
 
-    The metric is learned with the kernel that was asked for or :data:`METRIC_KERNEL`, and from the
-    length scale and regularization that suit this kernel with equal weights, on the geometries of
-    the search's own subsets: those that it holds out stay unseen.
+    The metric is learned with the kernel that was asked for or :data:`METRIC_KERNEL`, on the
+    geometries of the search's own subsets: those that it holds out stay unseen.
 
     Raises
     ------
@@ -111,13 +123,9 @@ def choose_with_metric(
     """
     equal = choose(arrays, request, seed=seed, progress=progress, last_round=False)
     subset = subset_size(arrays.n_train, options.max_labels, arrays.labels_per_geometry)
-    metric = learn_metric(
-        arrays,
-        search_order(arrays.n_train, seed)[:subset],
-        *_start(equal, request),
-        options,
-        progress,
-    )
+    indices = search_order(arrays.n_train, seed)[:subset]
+    start = _start(arrays, indices, request)
+    metric = learn_metric(arrays, indices, *start, options, progress)
     weighted = replace(
         arrays, feature_weights=metric.feature_weights, feature_mixing=metric.feature_mixing
     )
@@ -130,15 +138,21 @@ def choose_with_metric(
     return MetricDecision(arrays, equal, metric, False, *compared)
 
 
-def _start(equal: Choice, request: Request) -> tuple[str, float, float]:
-    """Return the kernel to learn a metric with, and its length scale and regularization."""
+def _start(arrays: TrainingArrays, indices: IntArray, request: Request) -> tuple[str, float, float]:
+    """Return the kernel to learn a metric with, and where length scale and regularization start.
+
+    Shorter than what suits equal weights in the end: from long ones, where the model is nearly
+    linear in the features, the descent can stay on a plateau.
+    """
     kernel = METRIC_KERNEL if request.kernel == "auto" else request.kernel
-    known = [trial for trial in equal.trials if trial.kernel == kernel]
-    if not known:
-        return kernel, equal.length_scale, equal.regularization
-    largest = max(trial.n_train for trial in known)
-    best = min((t for t in known if t.n_train == largest), key=lambda trial: trial.score)
-    return kernel, best.length_scale, best.regularization
+    positions = arrays.positions[torch.as_tensor(indices, device=arrays.positions.device)]
+    distance = float(torch.pdist(arrays.weighted(arrays.descriptor.values(positions))).median())
+    length_scale = request.length_scale or START_SHARE * TYPICAL_LENGTH_SCALE[kernel] * distance
+    if request.regularization is not None:
+        return kernel, length_scale, request.regularization
+    few = indices[:START_GEOMETRIES]
+    diagonal = np.asarray(arrays.operator(kernel, length_scale, few)[0].diagonal())
+    return kernel, length_scale, START_REGULARIZATION * float(diagonal.mean())
 
 
 def describe(metric: LearnedMetric) -> str:

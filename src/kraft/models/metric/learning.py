@@ -23,9 +23,9 @@ from kraft.models.objective import TrainingArrays
 STAGE = "learning the metric"
 """For progress."""
 
-EARLY_SHARE, EARLY_STEPS = 0.5, 2
-"""The first steps, which lead far, are made on a share of the geometries, at an eighth of the cost;
-as many times more of them are allowed."""
+EARLY_SHARE = 0.5
+"""The first steps, of the weights alone, are made on a share of the geometries, at an eighth of the
+cost."""
 
 LEAST_EARLY = 20
 """Geometries that this share must have to tell the way."""
@@ -51,8 +51,8 @@ class MetricOptions:
         Labels of the subset of training geometries that is learned from; the time goes with the
         cube of their number.
     max_steps
-        Steps of the optimizer at most; twice as many on half of the geometries first, if these are
-        :data:`LEAST_EARLY` at least.
+        Steps of the optimizer at most: with the weights alone on half of the geometries, if these
+        are :data:`LEAST_EARLY` at least, and with everything on all of them.
     least_gain
         The optimizer stops when the objective (a logarithm) fell by less than this over five steps.
     """
@@ -61,7 +61,7 @@ class MetricOptions:
     prior_deviation: float = 0.5
     mixing_deviation: float = 0.2
     max_labels: int = 4000
-    max_steps: int = 20
+    max_steps: int = 25
     least_gain: float = 3e-3
 
     def __post_init__(self) -> None:
@@ -174,18 +174,18 @@ def learn_metric(
     """
     started = time.perf_counter()
     stages = _stages(arrays, indices, kernel, options)
-    total = sum(limit for _, limit in stages)
-    point = stages[0][0].start(length_scale, regularization)
+    total = options.max_steps * len(stages)
+    point = stages[0].start(length_scale, regularization)
     steps: list[MetricStep] = []
     n_evaluations = 0
-    for objective, limit in stages:
-        descent = Descent(objective, limit, options.least_gain, started)
+    for objective in stages:
+        descent = Descent(objective, options.max_steps, options.least_gain, started)
         taken = max(0, len(steps) - 1)
 
         def report(done: int, taken: int = taken) -> None:
             progress(STAGE, taken + done, total)
 
-        point, reason = descent.run(point, report)
+        point, reason = descent.run(objective.variables.extended(point), report)
         steps += descent.steps
         n_evaluations += descent.n_evaluations
     variables = objective.variables
@@ -209,15 +209,16 @@ def learn_metric(
 
 def _stages(
     arrays: TrainingArrays, indices: IntArray, kernel: str, options: MetricOptions
-) -> list[tuple[MetricObjective, int]]:
-    """Return the objectives to descend one after the other, with their limits of steps."""
-    early = int(EARLY_SHARE * len(indices))
-    sets = [(indices, options.max_steps)]
-    if early >= LEAST_EARLY:
-        sets.insert(0, (indices[:early], EARLY_STEPS * options.max_steps))
+) -> list[MetricObjective]:
+    """Return the objectives to descend one after the other."""
     variables = metric_variables(arrays, options.mixing_deviation)
-    given = kernel, options.criterion, options.prior_deviation, variables
-    return [(MetricObjective(arrays, some, *given), limit) for some, limit in sets]
+    given = kernel, options.criterion, options.prior_deviation
+    stages = [MetricObjective(arrays, indices, *given, variables)]
+    early = int(EARLY_SHARE * len(indices))
+    if early >= LEAST_EARLY:
+        alone = variables.without_mixing()
+        stages.insert(0, MetricObjective(arrays, indices[:early], *given, alone))
+    return stages
 
 
 def _relative_spread(

@@ -49,6 +49,16 @@ class MetricVariables:
         """Number of variables."""
         return self.n_orbits + self.n_pairs + 1
 
+    def without_mixing(self) -> MetricVariables:
+        """Return the variables of the weights alone."""
+        return MetricVariables(self.orbits, None, np.empty(0))
+
+    def extended(self, point: FloatArray) -> FloatArray:
+        """Return a point as it is or, where it has the weights alone, without any mixing."""
+        if len(point) == self.size:
+            return point
+        return np.insert(point, self.n_orbits, np.zeros(self.n_pairs))
+
     def scale(self, point: FloatArray) -> FloatArray:
         """Return the factors ``e^θ`` ``(D,)`` of the features."""
         factors: FloatArray = np.exp(point[: self.n_orbits])[self.orbits]
