@@ -6,7 +6,7 @@ from molecules import CHIRAL, TWO_ROTORS, WATER, every_other_orbit
 
 import kraft.kernels.feature_gradient as module
 from kraft.descriptors import FeatureMap, PairFeatures
-from kraft.kernels import radial_kernel
+from kraft.kernels import feature_classes, radial_kernel
 from kraft.kernels.covariance_tiles import CovarianceTiles
 from kraft.kernels.feature_gradient import feature_gradient
 from kraft.kernels.geometries import ReducedGeometries
@@ -63,10 +63,15 @@ def symmetric_change(case, seed=3):
     return random_mixing(case.table, seed=seed) - torch.eye(len(case.scale)).double()
 
 
+@pytest.mark.parametrize("pass_cost", [-1.0, 1e9])
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("molecule", [WATER, CHIRAL, TWO_ROTORS], ids=repr)
-def test_rows_against_finite_differences(molecule, kernel):
-    """What the features of the rows change, those of the columns being left alone."""
+def test_rows_against_finite_differences(molecule, kernel, pass_cost, monkeypatch):
+    """What the features of the rows change, those of the columns being left alone.
+
+    With as many classes of features as there can be, and with one.
+    """
+    monkeypatch.setattr(feature_classes, "PASS_COST", pass_cost)
     case = Case(molecule, kernel)
     rows, columns = (case.geometries(positions) for positions in (case.rows, case.columns))
     shape = case.matrix(rows, columns).shape

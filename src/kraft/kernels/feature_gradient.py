@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kraft.core.typing import IntArray
+from kraft.kernels.feature_classes import feature_classes
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.radial import RadialKernel
 
 TILE_ELEMENTS = 300_000
 """Entries of the largest arrays of one tile: a few of them should stay in the cache."""
 
-MAX_TILE_ROWS = 64
-"""Geometries a tile is high at most."""
+MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 64
+"""Geometries a tile is high: the permuted columns are read once for all of them."""
 
 Cofactors: TypeAlias = Callable[[slice, slice], Tensor]
 """Returns ``G`` for some rows and columns, ``(T, r, C, r')``."""
@@ -44,11 +44,33 @@ class FeatureGradient(NamedTuple):
     jacobians: Tensor
 
 
-class _Columns(NamedTuple):
-    """A few geometries as columns."""
+class _Class(NamedTuple):
+    """Features on which the group acts in the same few ways, see :mod:`.feature_classes`."""
 
-    values: Tensor  # (C, S, D): P_q z_j
-    jacobians: Tensor  # (C, S, D, r'): P_q Z_j
+    features: Tensor  # (D_c,)
+    actions: Tensor  # (S_c, D_c)
+    action_of_permutation: Tensor  # (S,)
+    members: Tensor | None  # (S, S_c) 1 where a permutation has an action; None: one each, in order
+
+    def expand(self, of_actions: Tensor) -> Tensor:
+        """Return ``(T, C, S_c, ...)`` for every permutation, ``(T, C, S, ...)``."""
+        if self.members is None:
+            return of_actions
+        return of_actions.index_select(2, self.action_of_permutation)
+
+    def collect(self, of_permutations: Tensor) -> Tensor:
+        """Return ``(T, C, S, r)`` summed over the permutations of each action."""
+        if self.members is None:
+            return of_permutations
+        return self.members.T @ of_permutations
+
+
+class _Columns(NamedTuple):
+    """A few geometries as columns: their features of a class, for every action ``a`` on these."""
+
+    values: Tensor  # (C, S_c, D_c): P_a z_j
+    jacobians: Tensor  # (C, S_c, D_c, r'): P_a Z_j
+    transposed: Tensor  # (C S_c r', D_c): the same, the features last
 
 
 def feature_gradient(
@@ -73,67 +95,121 @@ def feature_gradient(
     cofactors
         ``G``, tile by tile.
     """
-    actions = torch.as_tensor(np.asarray(feature_permutations), device=rows.basis.device)
+    classes = _classes(feature_permutations, rows.basis)
     by_values = torch.zeros_like(rows.features.values)
     by_jacobians = by_values.new_zeros(*by_values.shape, rows.n_motions)
     jacobians = rows.reduced_jacobians(slice(None))
     others = jacobians if columns is rows else columns.reduced_jacobians(slice(None))
-    height, width = _tile_shape(len(actions), rows, columns)
+    height, width = _tile_shape(classes, rows, columns)
     for right in _pieces(len(columns), width):
-        own = _Columns(columns.features.values[right][:, actions], others[right][:, actions])
+        own = [_columns(c, columns.features.values[right], others[right]) for c in classes]
         for top in _pieces(len(rows), height):
             some = rows.features.values[top], jacobians[top]
-            found = _tile(kernel, *some, own, cofactors(top, right))
+            found = _tile(kernel, *some, classes, own, cofactors(top, right))
             by_values[top] += found.values
             by_jacobians[top] += found.jacobians
     return FeatureGradient(by_values, by_jacobians)
 
 
+def _classes(feature_permutations: IntArray, like: Tensor) -> list[_Class]:
+    found = []
+    for c in feature_classes(feature_permutations):
+        one_each = c.n_actions == len(c.action_of_permutation)
+        members = None
+        if not one_each:
+            members = like.new_zeros(len(c.action_of_permutation), c.n_actions)
+            members[torch.arange(len(members)), torch.as_tensor(c.action_of_permutation)] = 1.0
+        features, actions, of_permutation = (
+            torch.as_tensor(part, device=like.device)
+            for part in (c.features, c.actions, c.action_of_permutation)
+        )
+        found.append(_Class(features, actions, of_permutation, members))
+    return found
+
+
+def _columns(c: _Class, values: Tensor, jacobians: Tensor) -> _Columns:
+    moved = jacobians[:, c.actions]
+    transposed = moved.transpose(2, 3).reshape(-1, moved.shape[2])
+    return _Columns(values[:, c.actions], moved, transposed)
+
+
 def _tile(
-    kernel: RadialKernel, z: Tensor, jacobians: Tensor, own: _Columns, weights: Tensor
+    kernel: RadialKernel,
+    z: Tensor,
+    jacobians: Tensor,
+    classes: list[_Class],
+    columns: list[_Columns],
+    weights: Tensor,
 ) -> FeatureGradient:
     """Return the contribution of one tile (`docs/theory.md`, eq. 23)."""
-    n_columns, n_permutations, n_features, other = own.jacobians.shape
-    n_rows, r = len(z), jacobians.shape[2]
-    delta = z[:, None, None] - own.values  # (T, C, S, D)
-    squared = delta.square().sum(dim=3)  # (T, C, S)
-    minus_first = -kernel.derivative(1, squared)
-    second, third = kernel.derivative(2, squared), kernel.derivative(3, squared)
-
-    flat = own.jacobians.flatten(0, 1)  # (C S, D, r')
-    left = delta.flatten(1, 2) @ jacobians  # (T, C S, r): δᵀ Z_i
-    right = delta.permute(1, 2, 0, 3).flatten(0, 1) @ flat  # (C S, T, r'): δᵀ P_q Z_j
-    right = right.view(n_columns, n_permutations, n_rows, other).permute(2, 0, 1, 3)
+    n_rows, n_features = z.shape
+    n_columns, other = len(columns[0].values), columns[0].jacobians.shape[3]
     mixed = (jacobians @ weights.flatten(2)).view(n_rows, n_features, n_columns, other)
     mixed = mixed.permute(2, 0, 1, 3).contiguous()  # (C, T, D, r'): Z_i G_ij
+    deltas = [
+        z[:, None, None, c.features] - o.values for c, o in zip(classes, columns, strict=True)
+    ]
+    squared, left, right, traces = (
+        sum(parts)
+        for parts in zip(
+            *(
+                map(c.expand, _products(jacobians, mixed, c, o, delta))
+                for c, o, delta in zip(classes, columns, deltas, strict=True)
+            ),
+            strict=True,
+        )
+    )
+    minus_first = -kernel.derivative(1, squared)
+    second, third = kernel.derivative(2, squared), kernel.derivative(3, squared)
+    turned = left @ weights.transpose(1, 2)  # (T, C, S, r'): δᵀ Z_i G_ij
+    radial = second * traces + third * (turned * right).sum(dim=3)
+    right *= second.unsqueeze(3)
+    turned *= second.unsqueeze(3)
 
-    by_column = own.jacobians.flatten(2)  # (C, S, D r')
-    traces = mixed.flatten(2) @ by_column.transpose(1, 2)  # (C, T, S): tr(G_ijᵀ Z_iᵀ P_q Z_j)
-    response = minus_first.transpose(0, 1) @ by_column  # (C, T, D r')
-    response = response.view(n_columns, n_rows, n_features, other)
-    outer = (second.unsqueeze(3) * delta).transpose(2, 3) @ right  # (T, C, D, r')
-    response -= outer.transpose(0, 1)
+    by_values = torch.einsum("ctdr,tcr->td", mixed, right.sum(dim=2))
+    response = torch.empty_like(mixed)
+    for c, own, delta in zip(classes, columns, deltas, strict=True):
+        firsts, radials = (c.collect(x.unsqueeze(3)).squeeze(3) for x in (minus_first, radial))
+        of_class = firsts.transpose(0, 1) @ own.jacobians.flatten(2)  # (C, T, D_c r')
+        of_class = of_class.view(n_columns, n_rows, -1, other)
+        of_class -= (delta.transpose(2, 3) @ c.collect(right)).transpose(0, 1)
+        response[:, :, c.features] = of_class
+        by_class = (radials.reshape(n_rows, 1, -1) @ delta.flatten(1, 2))[:, 0]
+        by_class += c.collect(turned).flatten(1) @ own.transposed
+        by_values[:, c.features] += by_class
     responses = response.permute(1, 2, 0, 3).reshape(n_rows, n_features, -1)
     by_jacobians = responses @ weights.flatten(2).transpose(1, 2)  # (T, D, r)
+    return FeatureGradient(-by_values, by_jacobians)
 
-    left = left.view(n_rows, n_columns, n_permutations, r)
-    turned = left @ weights.transpose(1, 2)  # (T, C, S, r'): δᵀ Z_i G_ij
-    radial = second * traces.transpose(0, 1) + third * (turned * right).sum(dim=3)
-    by_values = radial.view(n_rows, 1, -1) @ delta.flatten(1, 2)  # (T, 1, D)
-    along = (second.unsqueeze(3) * right).sum(dim=2)  # (T, C, r')
-    by_values[:, 0] += torch.einsum("ctdr,tcr->td", mixed, along)
-    turned *= second.unsqueeze(3)
-    by_values[:, 0] += turned.flatten(1) @ flat.transpose(1, 2).reshape(-1, n_features)
-    return FeatureGradient(-by_values[:, 0], by_jacobians)
+
+def _products(
+    jacobians: Tensor, mixed: Tensor, c: _Class, own: _Columns, delta: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what a class adds for each of its actions, ``(T, C, S_c)`` and ``(T, C, S_c, r)``.
+
+    To ``u²``, to ``δᵀ Z_i``, to ``δᵀ P_q Z_j`` and to ``tr(G_ijᵀ Z_iᵀ P_q Z_j)``.
+    """
+    n_rows, n_columns, n_actions, _ = delta.shape
+    left = delta.flatten(1, 2) @ jacobians[:, c.features]
+    right = delta.permute(1, 2, 0, 3).flatten(0, 1) @ own.jacobians.flatten(0, 1)  # (C S_c, T, r')
+    right = right.view(n_columns, n_actions, n_rows, -1).permute(2, 0, 1, 3)
+    traces = mixed[:, :, c.features].flatten(2) @ own.jacobians.flatten(2).transpose(1, 2)
+    return (
+        delta.square().sum(dim=3),
+        left.view(n_rows, n_columns, n_actions, -1),
+        right,
+        traces.transpose(0, 1),
+    )
 
 
 def _tile_shape(
-    n_permutations: int, rows: ReducedGeometries, columns: ReducedGeometries
+    classes: list[_Class], rows: ReducedGeometries, columns: ReducedGeometries
 ) -> tuple[int, int]:
     """Return how many geometries a tile is high and wide."""
     n_features, widest = rows.descriptor.n_features, max(rows.n_motions, columns.n_motions)
-    pairs = max(1, TILE_ELEMENTS // (n_features * max(n_permutations, widest)))
-    height = min(MAX_TILE_ROWS, max(1, int((4 * pairs) ** 0.5)))
+    moved = max(sum(c.actions.numel() for c in classes), n_features * widest)
+    pairs = max(1, TILE_ELEMENTS // moved)
+    height = min(MAX_TILE_ROWS, max(MIN_TILE_ROWS, int((4 * pairs) ** 0.5)))
     return height, max(1, pairs // height)
 
 
