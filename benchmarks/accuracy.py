@@ -305,7 +305,7 @@ def _choices(rows: dict[str, Figures]) -> list[list[str]]:
 
 def _choice(ours: Figures) -> str:
     return (
-        f"{ours['kernel']}{', learned weights' if ours['learned'] else ''}, length scale "
+        f"{ours['kernel']}{', learned metric' if ours['learned'] else ''}, length scale "
         f"{ours['length_scale']:.3g}, λ {ours['regularization']:.1e}, S {ours['n_permutations']}, "
         f"{ours['seconds']:.0f} s"
         + (f" ({ours['processor_seconds']:.0f})" if "processor_seconds" in ours else "")
@@ -317,7 +317,7 @@ Frames are training + validation + test, disjoint and the same for both sides; b
 validation frames. sgdml tries the length scales 10, 20, ..., 90 (its default) in this order until
 the validation error rises, and keeps the one with the smallest force RMSE; its regularization is
 1e-10. kraft *as it is* is `kraft.train(training, validation)` without further options; with *equal
-weights* the weights of distances are not learned ([metric.md](../metric.md)). Mean ratios are
+weights* no metric is learned ([metric.md](../metric.md)). Mean ratios are
 geometric over the rows, those of the bars arithmetic over molecules and sizes. The energies of
 toluene and uracil in this data set are those of a model, not of the reference, so only forces are
 compared there. Length scales are in 1/Å, λ is the regularization, S the number of symmetries, and

@@ -17,7 +17,7 @@ import kraft
 from .cases import RESERVE, Case
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
-LENIENT = 1.5
+LENIENT = 3.0
 """A training may take so many times the time of its bar before it is stopped."""
 
 BOTH_ASSEMBLIES = 300

@@ -38,7 +38,7 @@ def test_dataset_is_there_and_is_what_the_text_says():
 
 def test_defaults_are_those_promised():
     settings = DemoSettings()
-    assert (settings.n_train, settings.n_valid, settings.n_test) == (200, 200, 1000)
+    assert (settings.n_train, settings.n_valid, settings.n_test) == (100, 100, 1000)
     assert settings.n_steps * settings.timestep == 1000.0  # fs
     assert (settings.temperature, settings.kernel) == (300.0, "auto")
 

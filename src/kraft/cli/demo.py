@@ -53,8 +53,8 @@ class DemoSettings:
         Chosen automatically unless given.
     """
 
-    n_train: int = 200
-    n_valid: int = 200
+    n_train: int = 100
+    n_valid: int = 100
     n_test: int = 1000
     smaller_sets: tuple[int, ...] = (25, 50, 100)
     n_steps: int = 2000
