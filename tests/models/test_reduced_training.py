@@ -97,13 +97,17 @@ def test_every_function_learns_a_known_potential(function):
 def test_a_reduced_model_of_a_short_ranged_potential(ethanol):
     """Half the features, chosen by distance, and a choice of hyper-parameters for them."""
     parts = kraft.split(ethanol, n_train=40, n_test=100)
-    plain, found = kraft.train(parts.train, kernel="matern52")
+    plain, found = kraft.train(parts.train, kernel="matern52", feature_weights=None)
     orbits = feature_orbits(found.permutations)
     distances = plain.parameters.training_distances.mean(axis=0)
     orbits = sorted(orbits, key=lambda orbit: distances[orbit].mean())
     features = np.sort(np.concatenate(orbits[: int(0.75 * len(orbits))]))
     reduced, result = kraft.train(
-        parts.train, kernel="matern52", permutations=found.permutations, features=features
+        parts.train,
+        kernel="matern52",
+        feature_weights=None,
+        permutations=found.permutations,
+        features=features,
     )
     errors = [
         np.abs(model.predict(parts.test.positions).forces - parts.test.forces).mean()
