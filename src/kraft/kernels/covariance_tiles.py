@@ -63,7 +63,7 @@ class CovarianceTiles:
         table = np.asarray(feature_permutations)
         self._permutations = torch.as_tensor(table, device=device)
         self._classes = [
-            _class_tensors(c, len(table), dtype, device) for c in feature_classes(table)
+            class_tensors(c, len(table), dtype, device) for c in feature_classes(table)
         ]
 
     def rows(self, geometries: ReducedGeometries, rows: slice) -> TileRows:
@@ -163,7 +163,7 @@ class CovarianceTiles:
         return forces, left, right
 
 
-class _Class(NamedTuple):
+class ClassTensors(NamedTuple):
     """A class of features, as tensors."""
 
     n_actions: int
@@ -179,12 +179,13 @@ class _Class(NamedTuple):
         return products.index_select(2, self.action_of_permutation)
 
 
-def _class_tensors(
+def class_tensors(
     c: FeatureClass, n_permutations: int, dtype: torch.dtype, device: torch.device
-) -> _Class:
+) -> ClassTensors:
+    """Return a class with everything on a device."""
     members = torch.zeros(n_permutations, c.n_actions, dtype=dtype, device=device)
     members[torch.arange(len(members)), torch.as_tensor(c.action_of_permutation)] = 1.0
-    return _Class(
+    return ClassTensors(
         c.n_actions,
         torch.as_tensor(c.features, device=device),
         torch.as_tensor(c.actions, device=device),

@@ -9,12 +9,14 @@ cost a few times as much as assembling the matrix.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from kraft.core.typing import IntArray
+from kraft.kernels.covariance_tiles import ClassTensors, class_tensors
 from kraft.kernels.feature_classes import feature_classes
 from kraft.kernels.geometries import ReducedGeometries
 from kraft.kernels.radial import RadialKernel
@@ -42,27 +44,6 @@ class FeatureGradient(NamedTuple):
 
     values: Tensor
     jacobians: Tensor
-
-
-class _Class(NamedTuple):
-    """Features on which the group acts in the same few ways, see :mod:`.feature_classes`."""
-
-    features: Tensor  # (D_c,)
-    actions: Tensor  # (S_c, D_c)
-    action_of_permutation: Tensor  # (S,)
-    members: Tensor | None  # (S, S_c) 1 where a permutation has an action; None: one each, in order
-
-    def expand(self, of_actions: Tensor) -> Tensor:
-        """Return ``(T, C, S_c, ...)`` for every permutation, ``(T, C, S, ...)``."""
-        if self.members is None:
-            return of_actions
-        return of_actions.index_select(2, self.action_of_permutation)
-
-    def collect(self, of_permutations: Tensor) -> Tensor:
-        """Return ``(T, C, S, r)`` summed over the permutations of each action."""
-        if self.members is None:
-            return of_permutations
-        return self.members.T @ of_permutations
 
 
 class _Columns(NamedTuple):
@@ -95,7 +76,11 @@ def feature_gradient(
     cofactors
         ``G``, tile by tile.
     """
-    classes = _classes(feature_permutations, rows.basis)
+    basis = rows.basis
+    classes = [
+        class_tensors(c, len(feature_permutations), basis.dtype, basis.device)
+        for c in feature_classes(feature_permutations)
+    ]
     by_values = torch.zeros_like(rows.features.values)
     by_jacobians = by_values.new_zeros(*by_values.shape, rows.n_motions)
     jacobians = rows.reduced_jacobians(slice(None))
@@ -111,23 +96,24 @@ def feature_gradient(
     return FeatureGradient(by_values, by_jacobians)
 
 
-def _classes(feature_permutations: IntArray, like: Tensor) -> list[_Class]:
-    found = []
-    for c in feature_classes(feature_permutations):
-        one_each = c.n_actions == len(c.action_of_permutation)
-        members = None
-        if not one_each:
-            members = like.new_zeros(len(c.action_of_permutation), c.n_actions)
-            members[torch.arange(len(members)), torch.as_tensor(c.action_of_permutation)] = 1.0
-        features, actions, of_permutation = (
-            torch.as_tensor(part, device=like.device)
-            for part in (c.features, c.actions, c.action_of_permutation)
-        )
-        found.append(_Class(features, actions, of_permutation, members))
-    return found
+def _expand(c: ClassTensors, of_actions: Tensor) -> Tensor:
+    """Return ``(T, C, S_c, ...)`` for every permutation, ``(T, C, S, ...)``, in full.
+
+    :meth:`ClassTensors.expand` leaves what broadcasts, which sums over permutations cannot use.
+    """
+    if c.n_actions == len(c.members):
+        return of_actions
+    return of_actions.index_select(2, c.action_of_permutation)
 
 
-def _columns(c: _Class, values: Tensor, jacobians: Tensor) -> _Columns:
+def _collect(c: ClassTensors, of_permutations: Tensor) -> Tensor:
+    """Return ``(T, C, S, r)`` summed over the permutations of each action."""
+    if c.n_actions == len(c.members):
+        return of_permutations
+    return c.members.T @ of_permutations
+
+
+def _columns(c: ClassTensors, values: Tensor, jacobians: Tensor) -> _Columns:
     moved = jacobians[:, c.actions]
     transposed = moved.transpose(2, 3).reshape(-1, moved.shape[2])
     return _Columns(values[:, c.actions], moved, transposed)
@@ -137,7 +123,7 @@ def _tile(
     kernel: RadialKernel,
     z: Tensor,
     jacobians: Tensor,
-    classes: list[_Class],
+    classes: list[ClassTensors],
     columns: list[_Columns],
     weights: Tensor,
 ) -> FeatureGradient:
@@ -153,7 +139,7 @@ def _tile(
         sum(parts)
         for parts in zip(
             *(
-                map(c.expand, _products(jacobians, mixed, c, o, delta))
+                map(partial(_expand, c), _products(jacobians, mixed, c, o, delta))
                 for c, o, delta in zip(classes, columns, deltas, strict=True)
             ),
             strict=True,
@@ -169,13 +155,13 @@ def _tile(
     by_values = torch.einsum("ctdr,tcr->td", mixed, right.sum(dim=2))
     response = torch.empty_like(mixed)
     for c, own, delta in zip(classes, columns, deltas, strict=True):
-        firsts, radials = (c.collect(x.unsqueeze(3)).squeeze(3) for x in (minus_first, radial))
+        firsts, radials = (_collect(c, x.unsqueeze(3)).squeeze(3) for x in (minus_first, radial))
         of_class = firsts.transpose(0, 1) @ own.jacobians.flatten(2)  # (C, T, D_c r')
         of_class = of_class.view(n_columns, n_rows, -1, other)
-        of_class -= (delta.transpose(2, 3) @ c.collect(right)).transpose(0, 1)
+        of_class -= (delta.transpose(2, 3) @ _collect(c, right)).transpose(0, 1)
         response[:, :, c.features] = of_class
         by_class = (radials.reshape(n_rows, 1, -1) @ delta.flatten(1, 2))[:, 0]
-        by_class += c.collect(turned).flatten(1) @ own.transposed
+        by_class += _collect(c, turned).flatten(1) @ own.transposed
         by_values[:, c.features] += by_class
     responses = response.permute(1, 2, 0, 3).reshape(n_rows, n_features, -1)
     by_jacobians = responses @ weights.flatten(2).transpose(1, 2)  # (T, D, r)
@@ -183,7 +169,7 @@ def _tile(
 
 
 def _products(
-    jacobians: Tensor, mixed: Tensor, c: _Class, own: _Columns, delta: Tensor
+    jacobians: Tensor, mixed: Tensor, c: ClassTensors, own: _Columns, delta: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return what a class adds for each of its actions, ``(T, C, S_c)`` and ``(T, C, S_c, r)``.
 
@@ -203,7 +189,7 @@ def _products(
 
 
 def _tile_shape(
-    classes: list[_Class], rows: ReducedGeometries, columns: ReducedGeometries
+    classes: list[ClassTensors], rows: ReducedGeometries, columns: ReducedGeometries
 ) -> tuple[int, int]:
     """Return how many geometries a tile is high and wide."""
     n_features, widest = rows.descriptor.n_features, max(rows.n_motions, columns.n_motions)

@@ -30,9 +30,6 @@ cost."""
 LEAST_EARLY = 20
 """Geometries that this share must have to tell the way."""
 
-UNSOLVABLE = 100.0
-"""What a singular system adds to the best objective so far, so that line searches turn back."""
-
 
 @dataclass(frozen=True)
 class MetricOptions:
